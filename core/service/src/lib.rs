@@ -1,0 +1,1 @@
+//! What a room is: services, targets, identities and how they meet.

@@ -1,0 +1,1 @@
+//! The state trait, the key codec and the suite that every engine passes.

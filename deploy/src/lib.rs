@@ -1,0 +1,1 @@
+//! serverless.yml to resources, applied through the AWS APIs.

@@ -1,0 +1,1 @@
+//! The state engine in memory: the oracle of the property tests.

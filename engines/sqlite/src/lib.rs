@@ -1,0 +1,1 @@
+//! The embedded durable state engine on SQLite.

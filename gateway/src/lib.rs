@@ -1,0 +1,1 @@
+//! The one listener: detect, authenticate, authorise, route.

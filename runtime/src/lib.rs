@@ -1,0 +1,1 @@
+//! The invocation core: admission, instance pool, Runtime API, timeouts.

@@ -1,0 +1,1 @@
+//! Isolates one worker process: create, limit, freeze, kill.

@@ -1,0 +1,1 @@
+//! The apigateway and apigatewayv2 rooms.

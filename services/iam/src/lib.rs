@@ -1,0 +1,1 @@
+//! The iam and sts rooms.
