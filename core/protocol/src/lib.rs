@@ -1,1 +1,24 @@
-//! AWS wire protocols: schema, codecs, SigV4.
+//! AWS's wire protocols, written once: a service is described by static tables, and codecs read and write by them.
+//!
+//! The way of a request head: [`route`] finds the operation, [`decode`] turns the wire's bytes into a [`Value`] shaped by the
+//! operation's input [`Shape`], [`constraint`] checks required members, lengths, ranges, patterns and enums with AWS's texts,
+//! and the generated `from_value` makes the typed input. The way back: typed output, `into_value`, [`encode`].
+//!
+//! This crate does not know any service by name, does no I/O and keeps no state besides SigV4's signing-key cache.
+
+pub mod codec;
+pub mod constraint;
+pub mod convert;
+pub mod error;
+pub mod http;
+pub mod route;
+pub mod schema;
+pub mod sigv4;
+pub mod timestamp;
+mod value;
+
+pub use convert::{FromValue, IntoValue};
+pub use error::{Fault, ServiceError};
+pub use http::{Head, Reply};
+pub use schema::{Operation, Protocol, Service, Shape};
+pub use value::Value;
