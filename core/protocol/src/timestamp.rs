@@ -1,1 +1,1 @@
-//! Placeholder
+//! Timestamps as AWS's protocols write them.
