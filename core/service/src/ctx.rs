@@ -1,6 +1,7 @@
 //! Who asks, where and when; and what every room is built from.
 
 use squall_store::State;
+use squall_store::objects::Objects;
 use squall_types::{AccountId, Arn, Clock, Millis, Random, Region};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -89,6 +90,8 @@ impl Principal {
 pub struct Deps {
     /// The state engine.
     pub state: Arc<dyn State>,
+    /// Large bytes beside the state.
+    pub objects: Arc<dyn Objects>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// The random source.
