@@ -52,9 +52,15 @@ mod tests {
 
     #[test]
     fn names_cannot_leave_the_store() {
-        for (name, expected) in
-            [("a", true), ("lambda/ab-1.zip", true), ("", false), ("/a", false), ("a//b", false), ("a/../b", false), ("a b", false)]
-        {
+        for (name, expected) in [
+            ("a", true),
+            ("lambda/ab-1.zip", true),
+            ("", false),
+            ("/a", false),
+            ("a//b", false),
+            ("a/../b", false),
+            ("a b", false),
+        ] {
             assert_eq!(is_valid_name(name), expected, "{name}");
         }
     }
