@@ -1,2 +1,37 @@
-//! Developer commands.
-fn main() {}
+//! Developer commands: `cargo xtask test`, `check` and `codegen`.
+
+mod codegen;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use std::path::{Path, PathBuf};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Developer commands of this repository")]
+struct Cli {
+    #[command(subcommand)]
+    command: Cmd,
+}
+
+#[derive(Subcommand)]
+enum Cmd {
+    /// Generates each room's api.rs from models/.
+    ///
+    /// To serve one operation more: add its name to models/SERVICE/ops.toml, run `cargo xtask codegen`, and implement the new
+    /// method of the room's `Api` trait. `no_constraints` and `optional` in ops.toml take `Operation.Member` or
+    /// `Structure.Member` where a room checks a member by itself, because AWS words that error differently.
+    Codegen(codegen::Args),
+}
+
+fn main() -> Result<()> {
+    let root = root()?;
+    match Cli::parse().command {
+        Cmd::Codegen(args) => codegen::run(&root, &args),
+    }
+}
+
+/// The repository's root: the folder above this crate.
+fn root() -> Result<PathBuf> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    Ok(here.parent().context("xtask lies in the repository")?.to_path_buf())
+}

@@ -1,1 +1,3 @@
 //! The apigateway and apigatewayv2 rooms.
+
+pub mod api;

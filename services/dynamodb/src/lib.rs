@@ -1,1 +1,3 @@
 //! The dynamodb room.
+
+pub mod api;

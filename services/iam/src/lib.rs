@@ -1,1 +1,3 @@
 //! The iam and sts rooms.
+
+pub mod api;

@@ -1,1 +1,3 @@
 //! The lambda room.
+
+pub mod api;

@@ -1,1 +1,3 @@
 //! The logs room.
+
+pub mod api;
