@@ -39,7 +39,7 @@ scalar! {
     String, Str, x => Some(x), x;
     Bytes, Blob, x => Some(x), x;
     Millis, Time, x => Some(x), x;
-    serde_json::Value, Document, x => Some(x), x;
+    serde_json::Value, Document, x => Some(*x), Box::new(x);
 }
 
 impl<T: FromValue> FromValue for Vec<T> {

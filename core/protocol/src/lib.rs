@@ -4,7 +4,8 @@
 //! operation's input [`Shape`], [`constraint`] checks required members, lengths, ranges, patterns and enums with AWS's texts,
 //! and the generated `from_value` makes the typed input. The way back: typed output, `into_value`, [`encode`].
 //!
-//! This crate does not know any service by name, does no I/O and keeps no state besides SigV4's signing-key cache.
+//! This crate does no I/O, and tells services apart by name only where AWS's own answers differ (`codec/quirk.rs`). Its only state
+//! are caches of what static tables imply: URI matchers, compiled patterns, SigV4's signing keys.
 
 pub mod codec;
 pub mod constraint;

@@ -26,8 +26,8 @@ pub enum Value {
     Map(Vec<(String, Value)>),
     /// Structure: `(index in the shape's members, value)`; absent members are left out. A decoder keeps each index once.
     Struct(Vec<(u16, Value)>),
-    /// Free-form JSON.
-    Document(serde_json::Value),
+    /// Free-form JSON; boxed because it is rare and three times as large as the others.
+    Document(Box<serde_json::Value>),
 }
 
 impl Value {

@@ -1,0 +1,8 @@
+//! JSON bodies: of the JSON protocols whole, of REST the part that is no header, label or parameter.
+
+mod read;
+mod words;
+mod write;
+
+pub(crate) use read::{read_body, read_payload};
+pub(crate) use write::{Object, write, write_body_members};

@@ -1,0 +1,135 @@
+//! Values into JSON, by the shape.
+
+use crate::Value;
+use crate::codec::scalar;
+use crate::schema::{Kind, Location, Shape, TimestampFormat};
+use crate::timestamp;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+/// A JSON object being written.
+pub(crate) struct Object {
+    out: Vec<u8>,
+}
+
+impl Object {
+    pub(crate) fn new() -> Self {
+        Self { out: vec![b'{'] }
+    }
+
+    pub(crate) fn text(&mut self, name: &str, text: &str) {
+        key(&mut self.out, name);
+        string(&mut self.out, text);
+    }
+
+    pub(crate) fn value(&mut self, name: &str, shape: &Shape, value: &Value) {
+        key(&mut self.out, name);
+        write(&mut self.out, shape, value);
+    }
+
+    pub(crate) fn end(mut self) -> Vec<u8> {
+        self.out.push(b'}');
+        self.out
+    }
+}
+
+/// Writes a value. Members that are null or have no place in the shape are left out.
+pub(crate) fn write(out: &mut Vec<u8>, shape: &Shape, value: &Value) {
+    match (value, &shape.kind) {
+        (Value::Struct(fields), Kind::Structure { .. }) => structure(out, shape, fields, |_| true),
+        (Value::List(list), Kind::List { member, .. }) => {
+            out.push(b'[');
+            for (i, element) in list.iter().enumerate() {
+                if i > 0 {
+                    out.push(b',');
+                }
+                write(out, member, element);
+            }
+            out.push(b']');
+        }
+        (Value::Map(map), Kind::Map { value: shape, .. }) => {
+            out.push(b'{');
+            for (name, element) in map {
+                key(out, name);
+                write(out, shape, element);
+            }
+            out.push(b'}');
+        }
+        _ => scalar(out, shape, value),
+    }
+}
+
+/// Writes the members of a structure that travel in the body.
+pub(crate) fn write_body_members(out: &mut Vec<u8>, shape: &Shape, fields: &[(u16, Value)]) {
+    structure(out, shape, fields, |location| location == Location::Body);
+}
+
+fn structure(out: &mut Vec<u8>, shape: &Shape, fields: &[(u16, Value)], here: impl Fn(Location) -> bool) {
+    let members = shape.members();
+    out.push(b'{');
+    for (index, value) in fields.iter().filter(|(_, v)| *v != Value::Null) {
+        if let Some(member) = members.get(usize::from(*index)).filter(|m| here(m.location)) {
+            key(out, member.wire);
+            write(out, member.shape, value);
+        }
+    }
+    out.push(b'}');
+}
+
+fn scalar(out: &mut Vec<u8>, shape: &Shape, value: &Value) {
+    match value {
+        Value::Bool(true) => out.extend_from_slice(b"true"),
+        Value::Bool(false) => out.extend_from_slice(b"false"),
+        Value::Int(n) => out.extend_from_slice(n.to_string().as_bytes()),
+        Value::Double(d) if d.is_finite() => out.extend_from_slice(scalar::double_text(*d).as_bytes()),
+        Value::Double(d) => string(out, &scalar::double_text(*d)),
+        Value::Str(s) => string(out, s),
+        Value::Blob(b) => {
+            out.push(b'"');
+            out.extend_from_slice(STANDARD.encode(b).as_bytes());
+            out.push(b'"');
+        }
+        Value::Time(t) => match scalar::timestamp_format(shape, TimestampFormat::Unix) {
+            TimestampFormat::Unix => out.extend_from_slice(timestamp::epoch_seconds(*t).as_bytes()),
+            format => string(out, &timestamp::format(*t, format)),
+        },
+        Value::Document(d) => out.extend_from_slice(d.to_string().as_bytes()),
+        // The last three: a value that does not fit its shape, which only a fault in a room can make.
+        Value::Null | Value::List(_) | Value::Map(_) | Value::Struct(_) => out.extend_from_slice(b"null"),
+    }
+}
+
+/// A comma unless this is the first member, then the name and a colon.
+fn key(out: &mut Vec<u8>, name: &str) {
+    if out.last() != Some(&b'{') {
+        out.push(b',');
+    }
+    string(out, name);
+    out.push(b':');
+}
+
+/// Text with JSON's escapes; what needs none is copied in runs.
+fn string(out: &mut Vec<u8>, text: &str) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    out.push(b'"');
+    let bytes = text.as_bytes();
+    let mut from = 0;
+    for (i, b) in bytes.iter().enumerate() {
+        let short = match b {
+            b'"' | b'\\' => *b,
+            b'\n' => b'n',
+            b'\r' => b'r',
+            b'\t' => b't',
+            0..0x20 => b'u',
+            _ => continue,
+        };
+        out.extend_from_slice(&bytes[from..i]);
+        out.extend_from_slice(&[b'\\', short]);
+        if short == b'u' {
+            out.extend_from_slice(&[b'0', b'0', HEX[usize::from(b >> 4)], HEX[usize::from(b & 15)]]);
+        }
+        from = i + 1;
+    }
+    out.extend_from_slice(&bytes[from..]);
+    out.push(b'"');
+}

@@ -1,0 +1,61 @@
+//! Where services of one protocol differ on the wire. The only place of this crate that tells services apart by name; a new
+//! service needs a line here only when recorded answers of AWS show a difference.
+
+use crate::schema::Service;
+
+/// How a service words what is wrong with the JSON it got: AWS has two generations of its JSON reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wording {
+    /// "NUMBER_VALUE cannot be converted to String".
+    Tokens,
+    /// "class java.lang.Boolean can not be converted to an String".
+    Classes,
+}
+
+/// The service's wording of serialization errors.
+pub(crate) fn wording(service: &Service) -> Wording {
+    if is_dynamodb(service) { Wording::Tokens } else { Wording::Classes }
+}
+
+/// The Java package of the service's types, which some serialization errors name.
+pub(crate) fn java_package(service: &Service) -> &'static str {
+    if is_dynamodb(service) { "com.amazonaws.dynamodb.v20120810." } else { "" }
+}
+
+/// What stands before an error's code in `__type`, up to and with `#`. SDKs drop it.
+pub(crate) fn error_namespace(service: &Service, code: &str) -> &'static str {
+    match code {
+        "SerializationException" | "UnknownOperationException" => "com.amazon.coral.service#",
+        _ if !is_dynamodb(service) => "",
+        "ValidationException" => "com.amazon.coral.validate#",
+        "AccessDeniedException"
+        | "ExpiredTokenException"
+        | "IncompleteSignatureException"
+        | "InternalFailure"
+        | "InvalidSignatureException"
+        | "MissingAuthenticationTokenException"
+        | "NotImplementedException"
+        | "ServiceUnavailable"
+        | "UnrecognizedClientException" => "com.amazon.coral.service#",
+        _ => "com.amazonaws.dynamodb.v20120810#",
+    }
+}
+
+/// Answers carry `x-amz-crc32`, which the service's SDK clients verify.
+pub(crate) fn has_checksum(service: &Service) -> bool {
+    is_dynamodb(service)
+}
+
+/// An empty body counts as `{}`. DynamoDB refuses it; others have old clients that send none for operations without members.
+pub(crate) fn takes_empty_body(service: &Service) -> bool {
+    !is_dynamodb(service)
+}
+
+/// The error element of rest-xml stands alone, without `ErrorResponse` around it.
+pub(crate) fn has_bare_error(service: &Service) -> bool {
+    service.name == "s3"
+}
+
+fn is_dynamodb(service: &Service) -> bool {
+    matches!(service.name, "dynamodb" | "dynamodbstreams")
+}
