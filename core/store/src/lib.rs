@@ -23,6 +23,8 @@
 //!
 //! What is not here: values over 1 MiB (they belong in objects), log lines, anything that knows a service.
 
+#[cfg(feature = "engine")]
+pub mod engine;
 pub mod envelope;
 mod error;
 pub mod ids;
