@@ -1,7 +1,8 @@
 //! IAM policy evaluation: a pure function from a request and its policies to a decision.
 //!
 //! Documents are read once ([`Policy::parse`]) into compiled matchers; [`evaluate`] then decides without I/O, clock or
-//! regular expressions. [`access_denied`] gives the text that AWS answers a refusal with.
+//! regular expressions. [`access_denied`] gives the text that AWS answers a refusal with. [`managed`] knows
+//! AWS's common managed policies by name.
 //!
 //! What this crate does *not* do: find the policies of a principal, count quotas, or check that named principals exist.
 //! Service control policies and VPC endpoint policies do not exist here.
@@ -13,6 +14,7 @@ mod error;
 mod evaluate;
 mod glob;
 mod json;
+pub mod managed;
 mod message;
 mod principal;
 mod validate;

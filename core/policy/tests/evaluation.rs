@@ -52,7 +52,8 @@ fn deny(explicit: bool, kind: PolicyKind) -> Decision {
 #[test]
 fn identity_policies_allow_deny_and_stay_silent() {
     use PolicyKind::IdentityBased;
-    let cases: &[(&[(&str, &str, &str)], Decision)] = &[
+    type Statements = &'static [(&'static str, &'static str, &'static str)];
+    let cases: &[(Statements, Decision)] = &[
         (&[], deny(false, IdentityBased)),
         (&[("Allow", "*", "*")], Decision::Allow),
         (&[("Allow", "dynamodb:*", "*")], Decision::Allow),
