@@ -1,6 +1,8 @@
 //! Developer commands: `cargo xtask test`, `check` and `codegen`.
 
 mod codegen;
+mod run;
+mod tools;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -15,10 +17,14 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Cmd {
-    /// Generates each room's api.rs from models/.
+    /// Installs the clients that tests drive and runs all tests.
+    Test(run::TestArgs),
+    /// Formatting, generated code, lints, house rules and all tests: what must hold before a change lands.
+    Check,
+    /// Generates each room's API from models/.
     ///
-    /// To serve one operation more: add its name to models/SERVICE/ops.toml, run `cargo xtask codegen`, and implement the new
-    /// method of the room's `Api` trait. `no_constraints` and `optional` in ops.toml take `Operation.Member` or
+    /// To serve one operation more: add its name to models/SERVICE/ops.toml, run `cargo xtask codegen`, and implement the
+    /// new method of the room's `Api` trait. `no_constraints` and `optional` in ops.toml take `Operation.Member` or
     /// `Structure.Member` where a room checks a member by itself, because AWS words that error differently.
     Codegen(codegen::Args),
 }
@@ -26,6 +32,8 @@ enum Cmd {
 fn main() -> Result<()> {
     let root = root()?;
     match Cli::parse().command {
+        Cmd::Test(args) => run::test(&root, &args),
+        Cmd::Check => run::check(&root),
         Cmd::Codegen(args) => codegen::run(&root, &args),
     }
 }

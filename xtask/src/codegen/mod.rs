@@ -30,6 +30,13 @@ pub struct Args {
     botocore: Option<PathBuf>,
 }
 
+impl Args {
+    /// The arguments of `--check`.
+    pub fn checking() -> Self {
+        Self { check: true, botocore: None }
+    }
+}
+
 /// `ops.toml`: what is served of a model.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,0 +1,123 @@
+//! `cargo xtask test` and `cargo xtask check`.
+
+use crate::{codegen, tools};
+use anyhow::{Context, Result, bail};
+use std::env;
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// Arguments of `cargo xtask test`.
+#[derive(Debug, clap::Args)]
+pub struct TestArgs {
+    /// Installs nothing and leaves out the end-to-end tests (the package in tests/).
+    #[arg(long)]
+    quick: bool,
+    /// Further arguments of `cargo test`, such as `-p squall-dynamodb` in place of the whole workspace, or `-- NAME`.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    cargo: Vec<OsString>,
+}
+
+/// Runs the tests; the last line counts them.
+pub fn test(root: &Path, args: &TestArgs) -> Result<()> {
+    let mut vars = Vec::new();
+    if !args.quick {
+        vars = tools::prepare()?;
+        // End-to-end tests start the program itself, which `cargo test` alone does not build for them.
+        eprintln!("xtask: building squall");
+        succeed(cargo(root).args(["build", "--bins", "--workspace"]))?;
+        vars.push(("SQUALL_TEST_BIN", tools::built("squall")?));
+    }
+    let mut command = cargo(root);
+    command.args(["test", "--no-fail-fast"]).envs(vars);
+    let picks = args.cargo.iter().any(|a| a == "-p" || a.to_string_lossy().starts_with("--package"));
+    if !picks {
+        command.arg("--workspace");
+        if args.quick {
+            command.args(["--exclude", "squall-tests"]);
+        }
+    }
+    let (tally, is_success) = counted(command.args(&args.cargo))?;
+    println!("{} passed, {} failed", tally.passed, tally.failed);
+    if !is_success || tally.failed > 0 {
+        bail!("tests failed");
+    }
+    Ok(())
+}
+
+/// Everything that must hold before a change lands.
+pub fn check(root: &Path) -> Result<()> {
+    eprintln!("xtask: formatting");
+    succeed(cargo(root).args(["fmt", "--all", "--check"]))?;
+    eprintln!("xtask: generated code");
+    codegen::run(root, &codegen::Args::checking())?;
+    eprintln!("xtask: clippy");
+    succeed(cargo(root).args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    test(root, &TestArgs { quick: false, cargo: Vec::new() })
+}
+
+/// Passed and failed tests of all test programs.
+#[derive(Debug, Default, PartialEq)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+}
+
+impl Tally {
+    /// Takes in a line such as `test result: ok. 12 passed; 0 failed; 1 ignored; ...`.
+    fn add(&mut self, line: &str) {
+        let Some(counts) = line.strip_prefix("test result: ") else { return };
+        for part in counts.split(['.', ';']) {
+            match part.trim().split_once(' ') {
+                Some((n, "passed")) => self.passed += n.parse().unwrap_or(0),
+                Some((n, "failed")) => self.failed += n.parse().unwrap_or(0),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Runs a test command, passing its output on line by line.
+fn counted(command: &mut Command) -> Result<(Tally, bool)> {
+    let mut child = command.stdout(Stdio::piped()).spawn().context("start cargo test")?;
+    let mut tally = Tally::default();
+    let mut lines = BufReader::new(child.stdout.take().context("cargo's output")?);
+    let mut line = Vec::new();
+    // Bytes, not text: what a test prints need not be UTF-8.
+    while lines.read_until(b'\n', &mut line)? > 0 {
+        std::io::stdout().write_all(&line)?;
+        tally.add(String::from_utf8_lossy(&line).trim_end());
+        line.clear();
+    }
+    Ok((tally, child.wait()?.success()))
+}
+
+fn cargo(root: &Path) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root);
+    command
+}
+
+fn succeed(command: &mut Command) -> Result<()> {
+    let status = command.status().context("start cargo")?;
+    if !status.success() {
+        let args: Vec<_> = command.get_args().map(|a| a.to_string_lossy()).collect();
+        bail!("cargo {} failed ({status})", args.join(" "));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_of_several_programs_add_up() {
+        let mut t = Tally::default();
+        t.add("test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s");
+        t.add("test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.20s");
+        t.add("test some::test ... ok");
+        assert_eq!(t, Tally { passed: 15, failed: 2 });
+    }
+}
