@@ -1,0 +1,78 @@
+//! `ExpressionAttributeNames` and `ExpressionAttributeValues`: looked up while parsing, and none may stay unused.
+
+use crate::error::Error;
+use crate::item::Value;
+use std::sync::Arc;
+
+/// The placeholders of one request.
+#[derive(Debug, Default)]
+pub struct Placeholders {
+    names: Vec<Entry<String>>,
+    values: Vec<Entry<Arc<Value>>>,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    key: String,
+    to: T,
+    used: bool,
+}
+
+impl Placeholders {
+    /// Takes both parameters; keys were checked to be `#name` and `:value`.
+    ///
+    /// # Errors
+    /// `ValidationException` for a key of wrong form.
+    pub fn new(names: Vec<(String, String)>, values: Vec<(String, Value)>) -> Result<Placeholders, Error> {
+        check_keys("ExpressionAttributeNames", '#', names.iter().map(|(k, _)| k))?;
+        check_keys("ExpressionAttributeValues", ':', values.iter().map(|(k, _)| k))?;
+        Ok(Placeholders {
+            names: names.into_iter().map(|(key, to)| Entry { key, to, used: false }).collect(),
+            values: values.into_iter().map(|(key, to)| Entry { key, to: Arc::new(to), used: false }).collect(),
+        })
+    }
+
+    /// The attribute name behind `#name`.
+    pub fn name(&mut self, key: &str) -> Option<String> {
+        find(&mut self.names, key)
+    }
+
+    /// The value behind `:value`.
+    pub fn value(&mut self, key: &str) -> Option<Arc<Value>> {
+        find(&mut self.values, key)
+    }
+
+    /// Checks that every placeholder was used.
+    ///
+    /// # Errors
+    /// `ValidationException` that lists the unused ones; names come first.
+    pub fn check_used(&self) -> Result<(), Error> {
+        check_used("ExpressionAttributeNames", &self.names)?;
+        check_used("ExpressionAttributeValues", &self.values)
+    }
+}
+
+fn find<T: Clone>(entries: &mut [Entry<T>], key: &str) -> Option<T> {
+    let entry = entries.iter_mut().find(|e| e.key == key)?;
+    entry.used = true;
+    Some(entry.to.clone())
+}
+
+fn check_keys<'a>(parameter: &str, mark: char, keys: impl Iterator<Item = &'a String>) -> Result<(), Error> {
+    for key in keys {
+        let rest = key.strip_prefix(mark).unwrap_or("");
+        if rest.is_empty() || !rest.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+            return Err(Error::validation(format!("{parameter} contains invalid key: Syntax error; key: \"{key}\"")));
+        }
+    }
+    Ok(())
+}
+
+fn check_used<T>(parameter: &str, entries: &[Entry<T>]) -> Result<(), Error> {
+    let unused: Vec<&str> = entries.iter().filter(|e| !e.used).map(|e| e.key.as_str()).collect();
+    if unused.is_empty() {
+        return Ok(());
+    }
+    let keys = unused.join(", ");
+    Err(Error::validation(format!("Value provided in {parameter} unused in expressions: keys: {{{keys}}}")))
+}

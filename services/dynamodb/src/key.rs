@@ -1,0 +1,225 @@
+//! Primary keys: what a table's or index's key schema asks of an item, and the ordered bytes that stand for a key.
+//!
+//! Shapes: [`KeySchema`] names one or two attributes with their types; [`KeyBytes`] is a 16-byte hash of the partition
+//! key's value (the whole value is in the item) and the sort key's value as bytes that order as the values order.
+//!
+//! Invariant: two keys are equal exactly when their bytes are equal, as far as SHA-256 goes.
+
+use crate::error::Error;
+use crate::item::{Item, Kind, Value};
+use sha2::{Digest, Sha256};
+
+/// Most bytes of a partition key's value.
+pub const HASH_BYTES_MAX: usize = 2048;
+/// Most bytes of a sort key's value.
+pub const RANGE_BYTES_MAX: usize = 1024;
+
+/// A key attribute: its name and type, one of S, N and B.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyAttribute {
+    /// Attribute name.
+    pub name: String,
+    /// Declared type.
+    pub kind: Kind,
+}
+
+/// The partition key and, where there is one, the sort key of a table or index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeySchema {
+    /// Partition key.
+    pub hash: KeyAttribute,
+    /// Sort key.
+    pub range: Option<KeyAttribute>,
+}
+
+/// A key as ordered bytes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KeyBytes {
+    /// Hash of the partition key's value.
+    pub hash: [u8; 16],
+    /// The sort key's value in order; empty without a sort key.
+    pub range: Vec<u8>,
+}
+
+impl KeySchema {
+    /// The key attributes in order.
+    pub fn attributes(&self) -> impl Iterator<Item = &KeyAttribute> {
+        std::iter::once(&self.hash).chain(&self.range)
+    }
+
+    /// Whether the attribute is part of the key.
+    pub fn has(&self, name: &str) -> bool {
+        self.attributes().any(|a| a.name == name)
+    }
+
+    /// The key of an item that is about to be written, checked.
+    ///
+    /// # Errors
+    /// `ValidationException` for a missing key attribute, a wrong type, an empty value or one that is too long.
+    pub fn of_item(&self, item: &Item) -> Result<KeyBytes, Error> {
+        for attribute in self.attributes() {
+            let name = &attribute.name;
+            let value = item.get(name).ok_or_else(|| {
+                Error::validation(format!(
+                    "One or more parameter values were invalid: Missing the key {name} in the item"
+                ))
+            })?;
+            let (expected, actual) = (attribute.kind, value.kind());
+            if actual != expected {
+                return Err(Error::validation(format!(
+                    "One or more parameter values were invalid: Type mismatch for key {name} expected: {} actual: {}",
+                    expected.name(),
+                    actual.name()
+                )));
+            }
+        }
+        self.checked(item)
+    }
+
+    /// The key given as a request's `Key`: exactly the key attributes.
+    ///
+    /// # Errors
+    /// `ValidationException`: "The provided key element does not match the schema", an empty value or one too long.
+    pub fn of_key(&self, key: &Item) -> Result<KeyBytes, Error> {
+        let fits = |a: &KeyAttribute| key.get(&a.name).is_some_and(|v| v.kind() == a.kind);
+        if key.len() != self.attributes().count() || !self.attributes().all(fits) {
+            return Err(Error::validation("The provided key element does not match the schema"));
+        }
+        self.checked(key)
+    }
+
+    /// Checks emptiness and length of key values whose types are right.
+    fn checked(&self, item: &Item) -> Result<KeyBytes, Error> {
+        for attribute in self.attributes() {
+            let name = &attribute.name;
+            let what = match item.get(name) {
+                Some(Value::S(s)) if s.is_empty() => "string",
+                Some(Value::B(b)) if b.is_empty() => "binary",
+                _ => continue,
+            };
+            return Err(Error::validation(format!(
+                "One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an \
+                 empty {what} value. Key: {name}"
+            )));
+        }
+        if item.get(&self.hash.name).is_some_and(|v| v.size_bytes() > HASH_BYTES_MAX) {
+            return Err(Error::validation(
+                "One or more parameter values were invalid: Size of hashkey has exceeded the maximum size limit of2048 \
+                 bytes",
+            ));
+        }
+        let range = self.range.as_ref().and_then(|r| item.get(&r.name));
+        if range.is_some_and(|v| v.size_bytes() > RANGE_BYTES_MAX) {
+            return Err(Error::validation(
+                "One or more parameter values were invalid: Aggregated size of all range keys has exceeded the size \
+                 limit of 1024 bytes",
+            ));
+        }
+        self.bytes(item).ok_or_else(|| Error::Internal("key attributes vanished during their check".into()))
+    }
+
+    /// The key's bytes; `None` when the item lacks a key attribute or has it with another type.
+    pub fn bytes(&self, item: &Item) -> Option<KeyBytes> {
+        let part = |a: &KeyAttribute| item.get(&a.name).filter(|v| v.kind() == a.kind);
+        let hash = hash_bytes(part(&self.hash)?);
+        let range = match &self.range {
+            Some(attribute) => sort_bytes(part(attribute)?),
+            None => Vec::new(),
+        };
+        Some(KeyBytes { hash, range })
+    }
+
+    /// Only the key attributes of an item.
+    pub fn project(&self, item: &Item) -> Item {
+        let pick = |a: &KeyAttribute| item.get(&a.name).map(|v| (a.name.clone(), v.clone()));
+        self.attributes().filter_map(pick).collect()
+    }
+}
+
+/// The hash that stands for a partition key's value: of its type and its ordered bytes, so that `1` and `1.0` agree.
+pub fn hash_bytes(value: &Value) -> [u8; 16] {
+    let mut hasher = Sha256::new();
+    match value {
+        Value::S(s) => {
+            hasher.update(b"S");
+            hasher.update(s.as_bytes());
+        }
+        Value::B(b) => {
+            hasher.update(b"B");
+            hasher.update(b);
+        }
+        other => {
+            hasher.update(b"N");
+            hasher.update(sort_bytes(other));
+        }
+    }
+    let digest = hasher.finalize();
+    let mut out = [0; 16];
+    out.copy_from_slice(&digest[..16]);
+    out
+}
+
+/// The ordered bytes of a key value of type S, N or B; empty for other types, which are no keys.
+pub fn sort_bytes(value: &Value) -> Vec<u8> {
+    match value {
+        Value::S(s) => s.as_bytes().to_vec(),
+        Value::B(b) => b.clone(),
+        Value::N(n) => {
+            let mut out = Vec::with_capacity(24);
+            n.sort_bytes(&mut out);
+            out
+        }
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schema() -> KeySchema {
+        let attribute = |name: &str, kind| KeyAttribute { name: name.into(), kind };
+        KeySchema { hash: attribute("pk", Kind::S), range: Some(attribute("sk", Kind::N)) }
+    }
+
+    fn item(pairs: &[(&str, Value)]) -> Item {
+        pairs.iter().map(|(n, v)| ((*n).to_owned(), v.clone())).collect()
+    }
+
+    fn check(pairs: &[(&str, Value)], expected: &str) {
+        let got = schema().of_item(&item(pairs)).err().map(|e| e.to_string()).unwrap_or_default();
+        assert_eq!(got, expected);
+    }
+
+    #[test]
+    fn items_without_a_right_key_are_refused() {
+        let n = |v: i64| Value::N(v.into());
+        let s = |v: &str| Value::S(v.into());
+        let invalid = "One or more parameter values were invalid: ";
+        check(&[("pk", s("a")), ("sk", n(1)), ("x", n(2))], "");
+        check(&[("pk", s("a"))], &format!("{invalid}Missing the key sk in the item"));
+        check(&[("pk", n(1)), ("sk", n(1))], &format!("{invalid}Type mismatch for key pk expected: S actual: N"));
+        check(
+            &[("pk", s("")), ("sk", n(1))],
+            "One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty \
+             string value. Key: pk",
+        );
+        check(
+            &[("pk", s(&"x".repeat(2049))), ("sk", n(1))],
+            &format!("{invalid}Size of hashkey has exceeded the maximum size limit of2048 bytes"),
+        );
+    }
+
+    #[test]
+    fn request_keys_must_be_exact() {
+        let wrong = "The provided key element does not match the schema";
+        let cases: [&[(&str, Value)]; 3] = [
+            &[("pk", Value::S("a".into()))],
+            &[("pk", Value::S("a".into())), ("sk", Value::S("1".into()))],
+            &[("pk", Value::S("a".into())), ("sk", Value::N(1.into())), ("x", Value::Null)],
+        ];
+        for pairs in cases {
+            assert_eq!(schema().of_key(&item(pairs)).unwrap_err().to_string(), wrong);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+use super::*;
+use crate::testing::Random;
+
+fn check(input: &str, expected: Result<&str, NumberError>) {
+    let got = Number::parse(input).map(|n| n.to_string());
+    assert_eq!(got, expected.map(str::to_owned), "{input}");
+}
+
+#[test]
+fn texts_are_normalised() {
+    check("1", Ok("1"));
+    check("+1.50", Ok("1.5"));
+    check("-0", Ok("0"));
+    check("0.000e999", Ok("0"));
+    check(".5", Ok("0.5"));
+    check("5.", Ok("5"));
+    check("1e3", Ok("1000"));
+    check("00012300", Ok("12300"));
+    check("-0.00012E2", Ok("-0.012"));
+    check("99999999999999999999999999999999999999", Ok("99999999999999999999999999999999999999"));
+    check(&format!("1{}", "0".repeat(60)), Ok(&format!("1{}", "0".repeat(60))));
+}
+
+#[test]
+fn bad_texts_are_refused() {
+    check("", Err(NumberError::Empty));
+    for text in ["a", "1a", " 1", "1 ", "--1", "1e", "1e+", ".", "+", "1.2.3", "NaN", "Infinity", "0x10", "1_000", "١"]
+    {
+        check(text, Err(NumberError::NotNumeric(text.to_owned())));
+    }
+    check("1e126", Err(NumberError::Overflow));
+    check("9.9999999999999999999999999999999999999E+125", Ok(&format!("{}{}", "9".repeat(38), "0".repeat(88))));
+    check("1e99999999999999999999999999", Err(NumberError::Overflow));
+    check("1e-131", Err(NumberError::Underflow));
+    check("1e-130", Ok(&format!("0.{}1", "0".repeat(129))));
+    check("123456789012345678901234567890123456789", Err(NumberError::TooManyDigits));
+}
+
+/// A number as its digits in a fixed frame: index 0 stands for 10^-200, base 10.
+fn wide(n: &Number) -> Vec<i8> {
+    let mut frame = vec![0i8; 420];
+    let sign = if n.negative { -1 } else { 1 };
+    for (i, d) in n.mantissa().to_string().bytes().rev().enumerate() {
+        frame[(i32::from(n.exponent) + 200) as usize + i] = sign * (d - b'0') as i8;
+    }
+    frame
+}
+
+/// Adds two frames; the result's digits all have one sign.
+fn wide_sum(a: &[i8], b: &[i8]) -> (bool, Vec<u8>) {
+    let total: Vec<i32> = a.iter().zip(b).map(|(x, y)| i32::from(*x) + i32::from(*y)).collect();
+    let carry = |mut v: Vec<i32>| {
+        for i in 0..v.len() - 1 {
+            let c = v[i].div_euclid(10);
+            v[i] -= c * 10;
+            v[i + 1] += c;
+        }
+        v
+    };
+    let plain = carry(total.clone());
+    let negative = *plain.last().unwrap() < 0;
+    let digits = if negative { carry(total.iter().map(|d| -d).collect()) } else { plain };
+    (negative, digits.into_iter().map(|d| d as u8).collect())
+}
+
+fn random(r: &mut Random) -> Number {
+    let digits = 1 + r.below(38) as usize;
+    let text: String = (0..digits).map(|_| (b'0' + r.below(10) as u8) as char).collect();
+    let exponent = if r.below(2) == 0 { r.below(6) as i64 - 3 } else { r.below(160) as i64 - 120 };
+    let sign = if r.below(2) == 0 { "-" } else { "" };
+    Number::parse(&format!("{sign}{text}e{exponent}")).unwrap_or(Number::ZERO)
+}
+
+#[test]
+fn sums_agree_with_long_addition() {
+    let mut r = Random::new(7);
+    let mut exact = 0;
+    for _ in 0..20_000 {
+        let (a, b) = (random(&mut r), random(&mut r));
+        let (negative, digits) = wide_sum(&wide(&a), &wide(&b));
+        let top = digits.iter().rposition(|d| *d != 0);
+        let low = digits.iter().position(|d| *d != 0);
+        let count = top.zip(low).map_or(0, |(t, l)| t - l + 1);
+        match a.plus(b) {
+            Ok(sum) => {
+                exact += 1;
+                assert!(count <= 38, "{a} + {b}");
+                let (n, d) = wide_sum(&wide(&sum), &vec![0; 420]);
+                assert_eq!((n, d), (negative, digits), "{a} + {b} = {sum}");
+                assert_eq!(sum.minus(b).ok(), Some(a));
+            }
+            Err(NumberError::TooManyDigits) => assert!(count > 38, "{a} + {b}"),
+            Err(NumberError::Overflow) => assert!(top.unwrap() > 325),
+            Err(e) => panic!("{a} + {b}: {e}"),
+        }
+    }
+    assert!(exact > 5_000);
+}
+
+#[test]
+fn sort_bytes_order_as_numbers() {
+    let mut r = Random::new(11);
+    let key = |n: &Number| {
+        let mut out = Vec::new();
+        n.sort_bytes(&mut out);
+        out
+    };
+    for _ in 0..50_000 {
+        let (a, b) = (random(&mut r), random(&mut r));
+        assert_eq!(a.cmp(&b), key(&a).cmp(&key(&b)), "{a} {b}");
+        let by_difference = a.minus(b).map(|d| d.cmp(&Number::ZERO));
+        if let Ok(ordering) = by_difference {
+            assert_eq!(ordering, a.cmp(&b), "{a} {b}");
+        }
+    }
+}
+
+#[test]
+fn storage_form_returns_the_number() {
+    let mut r = Random::new(3);
+    for _ in 0..20_000 {
+        let n = random(&mut r);
+        let mut bytes = Vec::new();
+        n.encode(&mut bytes);
+        bytes.push(9);
+        let mut rest = bytes.as_slice();
+        assert_eq!(Number::decode(&mut rest), Some(n));
+        assert_eq!(rest, [9]);
+        assert_eq!(Number::parse(&n.to_string()), Ok(n));
+    }
+    for cut in [&[][..], &[1], &[1, 0], &[17, 0, 0, 1], &[0x7f; 20]] {
+        assert_eq!(Number::decode(&mut &*cut), None);
+    }
+}
+
+#[test]
+fn sizes_follow_digit_pairs() {
+    for (text, size) in [("0", 1), ("1", 2), ("12", 2), ("123", 3), ("-1", 3), ("100", 2), ("0.5", 2), ("1.5", 3)] {
+        assert_eq!(Number::parse(text).unwrap().size_bytes(), size, "{text}");
+    }
+}
