@@ -7,6 +7,7 @@ mod tools;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Developer commands of this repository")]
@@ -29,13 +30,14 @@ enum Cmd {
     Codegen(codegen::Args),
 }
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
     let root = root()?;
-    match Cli::parse().command {
-        Cmd::Test(args) => run::test(&root, &args),
-        Cmd::Check => run::check(&root),
-        Cmd::Codegen(args) => codegen::run(&root, &args),
-    }
+    let is_good = match Cli::parse().command {
+        Cmd::Test(args) => run::test(&root, &args)?,
+        Cmd::Check => run::check(&root)?,
+        Cmd::Codegen(args) => codegen::run(&root, &args).map(|()| true)?,
+    };
+    Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The repository's root: the folder above this crate.
