@@ -1,1 +1,27 @@
 //! Isolates one worker process: create, limit, freeze, kill.
+//!
+//! A small single-threaded *spawner* process (this program, executed again) does all cloning and mounting; the
+//! server's threads never fork. The spawner keeps a pool of prepared sandboxes: namespaces, listeners, read-only root,
+//! `/tmp` image and cgroups are made before a request needs them, so that a spawn only binds the code and executes.
+//!
+//! Invariants: nothing prepared is ever used twice; a worker's death ends every process in it; the death of the
+//! server ends every worker; the level that was asked for is the level in force, or `start` fails.
+//!
+//! This crate does not speak the Runtime API and knows nothing of functions: it hands out listening sockets.
+#![cfg(target_os = "linux")]
+#![allow(unsafe_code, reason = "namespaces, mounts, seccomp and descriptor passing have no safe interface in std")]
+
+mod cgroup;
+mod error;
+mod handle;
+mod spawner;
+mod spec;
+mod sys;
+mod wire;
+mod worker;
+
+pub use error::Error;
+pub use handle::Sandbox;
+pub use spawner::spawner_main;
+pub use spec::{Exit, Level, Mount, Options, PoolStats, Spec};
+pub use worker::{Control, Worker};

@@ -1,0 +1,239 @@
+//! The server's handle on the spawner.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::Duration;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{oneshot, watch};
+
+use crate::Error;
+use crate::cgroup::{self, Hierarchy};
+use crate::spec::{Exit, Level, Options, PoolStats, Spec};
+use crate::sys::socket;
+use crate::wire::{News, Order, PACKET_BYTES_MAX};
+use crate::worker::{Control, Life, Worker};
+
+/// How long a spawn may take before it counts as failed; a cold one takes milliseconds.
+const SPAWN_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Makes workers. Clones are the same sandbox; when the last one and the last worker are dropped, the spawner ends.
+#[derive(Clone)]
+pub struct Sandbox {
+    inner: Arc<Inner>,
+}
+
+type Answer = oneshot::Sender<Result<Worker, String>>;
+
+pub(crate) struct Inner {
+    socket: Arc<AsyncFd<OwnedFd>>,
+    level: Level,
+    note: String,
+    hierarchy: Option<Arc<dyn Hierarchy>>,
+    pending: Mutex<HashMap<u64, Answer>>,
+    seq: AtomicU64,
+    stats: Mutex<PoolStats>,
+    /// True once the spawner has ended.
+    gone: watch::Receiver<bool>,
+}
+
+impl Sandbox {
+    /// Starts the spawner and puts the level in force. Leftovers of a crash in the same run directory are removed.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if the host cannot give the level, [`Error::Start`] if the program cannot be executed.
+    pub async fn start(o: Options) -> Result<Sandbox, Error> {
+        let start = |reason: String| Error::Start { reason };
+        let (ours, theirs) = socket::pair().map_err(|e| start(e.to_string()))?;
+        socket::set_nonblocking(ours.as_fd()).map_err(|e| start(e.to_string()))?;
+        let child = launch(&o, theirs).map_err(|e| start(format!("{}: {e}", o.spawner_exe.display())))?;
+        // SAFETY: an OwnedFd is open and keeps its number until it is dropped, and nothing else closes it.
+        let socket = unsafe { AsyncFd::register(ours) };
+        let socket = Arc::new(socket.map_err(|e| start(e.to_string()))?);
+        let configure = Order::Configure { level: o.level, run_dir: o.run_dir.clone(), pool: o.pool };
+        send(&socket, &configure.encode()).await.map_err(|e| start(e.to_string()))?;
+        let mut packet = Vec::new();
+        let first = receive(&socket, &mut packet).await.map_err(|e| start(e.to_string()))?;
+        let Some(_) = first else { return Err(start("it ended at once".into())) };
+        let (hierarchy, note) = match News::decode(&packet) {
+            Ok(News::Ready { cgroups, note }) => {
+                (cgroup::decode(&cgroups).map_err(|_| start("it is another program".into()))?, note)
+            }
+            Ok(News::Refused { missing }) => return Err(Error::Unavailable { level: o.level, missing }),
+            _ => return Err(start("it is another program".into())),
+        };
+        if !note.is_empty() {
+            tracing::warn!(level = %o.level, "{note}");
+        }
+        let (gone_tx, gone) = watch::channel(false);
+        let inner = Arc::new(Inner {
+            socket: socket.clone(),
+            level: o.level,
+            note,
+            hierarchy,
+            pending: Mutex::default(),
+            seq: AtomicU64::new(1),
+            stats: Mutex::default(),
+            gone,
+        });
+        tokio::spawn(listen(socket, Arc::downgrade(&inner), child, gone_tx));
+        Ok(Sandbox { inner })
+    }
+
+    /// Starts a worker; returns once its program is being executed.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] before anything is done; [`Error::Spawn`] with the step that failed; [`Error::Gone`].
+    pub async fn spawn(&self, s: Spec) -> Result<Worker, Error> {
+        s.check()?;
+        let id = s.id.clone();
+        let seq = self.inner.seq.fetch_add(1, Ordering::Relaxed);
+        let packet = Order::Spawn { seq, spec: Box::new(s) }.encode();
+        if packet.len() > PACKET_BYTES_MAX {
+            return Err(Error::Invalid(format!("arguments and environment exceed {PACKET_BYTES_MAX} bytes")));
+        }
+        let (answer, answered) = oneshot::channel();
+        self.inner.pending().insert(seq, answer);
+        // After the insertion, so that the end of the spawner is seen here or drops the answer.
+        if *self.inner.gone.borrow() || send(&self.inner.socket, &packet).await.is_err() {
+            self.inner.pending().remove(&seq);
+            return Err(Error::Gone);
+        }
+        match tokio::time::timeout(SPAWN_TIMEOUT, answered).await {
+            Ok(Ok(Ok(worker))) => Ok(worker),
+            Ok(Ok(Err(reason))) => Err(Error::Spawn { id, reason }),
+            Ok(Err(_)) => Err(Error::Gone),
+            Err(_) => Err(Error::Spawn { id, reason: format!("no answer within {SPAWN_TIMEOUT:?}") }),
+        }
+    }
+
+    /// Counts as of the spawner's last message.
+    pub fn stats(&self) -> PoolStats {
+        *self.inner.stats.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The level in force.
+    pub fn level(&self) -> Level {
+        self.inner.level
+    }
+
+    /// What is weaker than the level promises on this host; empty if nothing is.
+    pub fn note(&self) -> &str {
+        &self.inner.note
+    }
+
+    /// Ends every worker and the spawner, and waits until all is cleaned up.
+    pub async fn shutdown(&self) {
+        // An error means that it is gone already.
+        let _ = send(&self.inner.socket, &Order::Stop.encode()).await;
+        let mut gone = self.inner.gone.clone();
+        let _ = gone.wait_for(|g| *g).await;
+    }
+}
+
+impl Inner {
+    fn pending(&self) -> MutexGuard<'_, HashMap<u64, Answer>> {
+        self.pending.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // The listener holds the socket too; this ends both it and the spawner.
+        // SAFETY: integers only.
+        unsafe { libc::shutdown(self.socket.get_ref().as_raw_fd(), libc::SHUT_RDWR) };
+    }
+}
+
+fn launch(o: &Options, socket: OwnedFd) -> io::Result<Child> {
+    use std::os::unix::process::CommandExt;
+    Command::new(&o.spawner_exe)
+        .args(&o.spawner_args)
+        .env_clear()
+        .stdin(Stdio::from(socket))
+        .stdout(Stdio::null())
+        .process_group(0)
+        .spawn()
+}
+
+async fn send(socket: &AsyncFd<OwnedFd>, packet: &[u8]) -> io::Result<()> {
+    socket.async_io(Interest::WRITABLE, |fd| socket::send(fd.as_fd(), packet, &[])).await
+}
+
+async fn receive(socket: &AsyncFd<OwnedFd>, packet: &mut Vec<u8>) -> io::Result<Option<Vec<OwnedFd>>> {
+    socket.async_io(Interest::READABLE, |fd| socket::receive(fd.as_fd(), packet)).await
+}
+
+/// Hands the spawner's messages to whom they concern, until it ends.
+async fn listen(socket: Arc<AsyncFd<OwnedFd>>, inner: Weak<Inner>, mut child: Child, gone: watch::Sender<bool>) {
+    let mut packet = Vec::new();
+    let mut lives: HashMap<u64, Arc<Life>> = HashMap::new();
+    while let Ok(Some(fds)) = receive(&socket, &mut packet).await {
+        match News::decode(&packet) {
+            Ok(News::Spawned { seq, worker, pid }) => {
+                let Some(inner) = inner.upgrade() else { break };
+                let life = Arc::new(Life { exit: watch::Sender::new(None), memory_peak_bytes: AtomicU64::new(0) });
+                lives.insert(worker, life.clone());
+                let answer = inner.pending().remove(&seq);
+                let made = assemble(&inner, worker, pid, fds, life).ok_or_else(|| "descriptors are missing".to_owned());
+                if let Some(answer) = answer {
+                    // If nobody waits any more, the worker is dropped and so killed.
+                    let _ = answer.send(made);
+                }
+            }
+            Ok(News::Failed { seq, reason }) => {
+                let answer = inner.upgrade().and_then(|i| i.pending().remove(&seq));
+                if let Some(answer) = answer {
+                    let _ = answer.send(Err(reason));
+                }
+            }
+            Ok(News::Exited { worker, exit, memory_peak_bytes }) => {
+                if let Some(life) = lives.remove(&worker) {
+                    life.memory_peak_bytes.store(memory_peak_bytes, Ordering::Relaxed);
+                    life.exit.send_replace(Some(exit));
+                }
+            }
+            Ok(News::Stats(stats)) => {
+                if let Some(inner) = inner.upgrade() {
+                    *inner.stats.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = stats;
+                }
+            }
+            _ => break,
+        }
+    }
+    // Its own children died with it.
+    for life in lives.into_values() {
+        life.exit.send_replace(Some(Exit { code: None, signal: Some(libc::SIGKILL), oom: false }));
+    }
+    drop(socket);
+    let reaped = tokio::task::spawn_blocking(move || child.wait()).await;
+    tracing::debug!(?reaped, "the spawner has ended");
+    gone.send_replace(true);
+    if let Some(inner) = inner.upgrade() {
+        inner.pending().clear();
+    }
+}
+
+fn assemble(inner: &Arc<Inner>, number: u64, pid: i32, fds: Vec<OwnedFd>, life: Arc<Life>) -> Option<Worker> {
+    let [pidfd, runtime_api, endpoint, output] = <[OwnedFd; 4]>::try_from(fds).ok()?;
+    let (runtime_api, endpoint) = (TcpListener::from(runtime_api), TcpListener::from(endpoint));
+    let addresses: (SocketAddr, SocketAddr) = (runtime_api.local_addr().ok()?, endpoint.local_addr().ok()?);
+    socket::set_nonblocking(output.as_fd()).ok()?;
+    let group = inner.hierarchy.as_ref().map(|h| h.group(&crate::spawner::group_name(number)));
+    let control = Control::new(pid, pidfd, group, inner.level == Level::None, life, inner.clone());
+    Some(Worker {
+        pid,
+        runtime_api,
+        endpoint,
+        runtime_api_addr: addresses.0,
+        endpoint_addr: addresses.1,
+        output,
+        control,
+    })
+}

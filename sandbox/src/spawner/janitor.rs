@@ -1,0 +1,105 @@
+//! The janitor process: takes apart what is dead, which is too slow for the spawner's loop.
+//!
+//! Unmounting an image and releasing its loop device takes milliseconds, removing a cgroup may have to wait. When the
+//! spawner ends, for whatever reason, the janitor removes every cgroup that is left and ends too.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use crate::cgroup::{self, Hierarchy};
+use crate::sys::process::{self, Side};
+use crate::sys::socket;
+
+/// `_IOR('X', 125, __u32)`: makes an ext4 stop all writing, so that unmounting it does not first write the dead
+/// worker's data to the disk.
+const EXT4_IOC_SHUTDOWN: u64 = 0x8004_587d;
+/// Neither data nor journal is flushed.
+const NO_FLUSH: u32 = 2;
+
+/// The spawner's end.
+pub(super) struct Janitor {
+    to: OwnedFd,
+    /// What the janitor could not take yet.
+    backlog: VecDeque<Remains>,
+    pid: i32,
+}
+
+/// What is left of a dead worker.
+pub(super) struct Remains {
+    /// Its cgroup, if it had one.
+    pub group: Option<String>,
+    /// Its `/tmp`, the last thing that keeps the image mounted.
+    pub tmp: Option<OwnedFd>,
+}
+
+impl Janitor {
+    /// `lock` is kept until the janitor is done: a next server waits for that.
+    pub(super) fn start(hierarchy: Option<Arc<dyn Hierarchy>>, lock: BorrowedFd<'_>) -> io::Result<Janitor> {
+        let (ours, theirs) = socket::pair()?;
+        match process::clone(0)? {
+            Side::Child => {
+                process::close_all_but(&[theirs.as_fd(), lock]);
+                std::mem::forget(ours);
+                run(theirs.as_fd(), hierarchy.as_deref());
+                process::exit(0)
+            }
+            Side::Parent(pid, _) => {
+                socket::set_nonblocking(ours.as_fd())?;
+                Ok(Janitor { to: ours, backlog: VecDeque::new(), pid })
+            }
+        }
+    }
+
+    pub(super) fn take(&mut self, remains: Remains) {
+        self.backlog.push_back(remains);
+        self.flush();
+    }
+
+    /// Hands over what fits; true if something is left for later.
+    pub(super) fn flush(&mut self) -> bool {
+        while let Some(next) = self.backlog.front() {
+            let name = next.group.as_deref().unwrap_or("-");
+            let fds: Vec<BorrowedFd<'_>> = next.tmp.iter().map(AsFd::as_fd).collect();
+            match socket::send(self.to.as_fd(), name.as_bytes(), &fds) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return true,
+                // A janitor that is gone cannot be helped; the next start sweeps.
+                _ => drop(self.backlog.pop_front()),
+            }
+        }
+        false
+    }
+
+    /// Waits until everything is taken apart.
+    pub(super) fn finish(mut self) {
+        while self.flush() {
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        drop(self.to);
+        let _ = process::wait(self.pid);
+    }
+}
+
+fn run(from: BorrowedFd<'_>, hierarchy: Option<&dyn Hierarchy>) {
+    let mut packet = Vec::new();
+    while let Ok(Some(fds)) = socket::receive(from, &mut packet) {
+        for tmp in fds {
+            shut_down(tmp.as_fd());
+        }
+        if let (Some(h), Ok(name)) = (hierarchy, std::str::from_utf8(&packet))
+            && name != "-"
+        {
+            cgroup::end(&*h.group(name));
+        }
+    }
+    if let Some(h) = hierarchy {
+        cgroup::sweep(h);
+        h.remove();
+    }
+}
+
+fn shut_down(tmp: BorrowedFd<'_>) {
+    // SAFETY: the request reads one u32. A tmpfs does not know it, which is fine: it has nothing to flush.
+    unsafe { libc::ioctl(tmp.as_raw_fd(), EXT4_IOC_SHUTDOWN as _, &NO_FLUSH) };
+}

@@ -1,0 +1,172 @@
+//! The spawner process: clones, mounts, limits and buries workers on behalf of the server.
+//!
+//! It has one thread and one loop over its descriptors. Anything slow (network namespaces, images, mounts) is done in
+//! the cloned child, anything slower (taking images and cgroups apart) in a janitor process, so that the loop answers a
+//! spawn at once. All mounts live in the spawner's own mount namespace and go away with it, whatever ends it.
+
+mod cell;
+mod image;
+mod janitor;
+mod pool;
+mod prepare;
+mod root;
+mod stage;
+
+pub(crate) use prepare::group_name;
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::Level;
+use crate::cgroup::{self, Hierarchy};
+use crate::sys::{Context, check, mount, process, socket};
+use crate::wire::{News, Order};
+use janitor::Janitor;
+use pool::Pool;
+
+/// How long a start waits for the spawner of an earlier server on the same directory to finish cleaning up.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+
+/// What every worker of this spawner has in common.
+pub(super) struct Setting {
+    pub level: Level,
+    pub run_dir: std::path::PathBuf,
+    pub hierarchy: Option<Arc<dyn Hierarchy>>,
+    /// Real root: may use loop devices and give each worker a host user of its own.
+    pub is_root: bool,
+    pub images: bool,
+}
+
+/// Runs the spawner; call it at the very top of `main`, before any thread exists. The server is at standard input.
+pub fn spawner_main() -> ! {
+    // The server's Ctrl-C is not ours: only the end of the socket ends the spawner.
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGPIPE, libc::SIGQUIT] {
+        process::ignore(signal);
+    }
+    match run() {
+        Ok(()) => process::exit(0),
+        Err(e) => {
+            eprintln!("squall spawner: {e}");
+            process::exit(1)
+        }
+    }
+}
+
+fn run() -> io::Result<()> {
+    let server = take_stdin()?;
+    let mut packet = Vec::new();
+    let Some(_) = socket::receive(server.as_fd(), &mut packet)? else { return Ok(()) };
+    let Ok(Order::Configure { level, run_dir, pool }) = Order::decode(&packet) else {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the first message is not a configuration"));
+    };
+    let prepared = open(level, &run_dir).and_then(|(setting, lock, note)| {
+        let janitor = Janitor::start(setting.hierarchy.clone(), lock.as_fd()).map_err(|e| e.to_string())?;
+        Ok((setting, lock, note, janitor))
+    });
+    match prepared {
+        Err(missing) => {
+            socket::send(server.as_fd(), &News::Refused { missing }.encode(), &[])?;
+            Ok(())
+        }
+        Ok((setting, lock, note, janitor)) => {
+            let cgroups = setting.hierarchy.as_deref().map(cgroup::encode).unwrap_or_default();
+            socket::send(server.as_fd(), &News::Ready { cgroups, note }.encode(), &[])?;
+            let result = Pool::new(setting, server, janitor, pool)?.run();
+            drop(lock);
+            result
+        }
+    }
+}
+
+/// Moves the socket away from descriptor 0, which every child would take for its input.
+fn take_stdin() -> io::Result<OwnedFd> {
+    // SAFETY: fcntl with integers.
+    let fd = check(unsafe { libc::fcntl(0, libc::F_DUPFD_CLOEXEC, 3) })?;
+    // SAFETY: the descriptor was just made and nobody else owns it.
+    let server = unsafe { OwnedFd::from_raw_fd(fd) };
+    let null = process::open_null()?;
+    process::dup_to(null.as_fd(), 0)?;
+    process::dup_to(null.as_fd(), 1)?;
+    Ok(server)
+}
+
+/// Puts the level in force, or says what is missing.
+fn open(level: Level, run_dir: &Path) -> Result<(Setting, OwnedFd, String), String> {
+    process::raise_open_files();
+    let lock = lock(run_dir).map_err(|e| format!("the run directory {}: {e}", run_dir.display()))?;
+    let is_root = process::euid() == 0;
+    let mut setting = Setting { level, run_dir: run_dir.to_owned(), hierarchy: None, is_root, images: false };
+    if level == Level::None {
+        return Ok((setting, lock, "workers are plain processes: no isolation".into()));
+    }
+    enter_namespaces(is_root).map_err(|e| format!("{e}; run as root, or allow unprivileged user namespaces"))?;
+    if level == Level::Full {
+        let name = format!("squall-{}", stable_id(run_dir));
+        let hierarchy = cgroup::open(&name).map_err(|e| {
+            format!("no write access to cgroups ({e}); run as root, delegate a cgroup, or choose level `namespaces`")
+        })?;
+        cgroup::sweep(&*hierarchy);
+        setting.hierarchy = Some(hierarchy);
+    }
+    let mut note = String::new();
+    match image::available(is_root) {
+        Ok(()) => setting.images = true,
+        Err(missing) => note = format!("/tmp is a tmpfs and counts as memory: {missing}"),
+    }
+    Ok((setting, lock, note))
+}
+
+fn lock(run_dir: &Path) -> io::Result<OwnedFd> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(run_dir)?;
+    fs::set_permissions(run_dir, fs::Permissions::from_mode(0o700))?;
+    for dir in ["root", "images"] {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(run_dir.join(dir))?;
+    }
+    let file = OwnedFd::from(fs::File::create(run_dir.join("lock"))?);
+    let until = Instant::now() + LOCK_WAIT;
+    loop {
+        // SAFETY: integers only.
+        match check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }) {
+            Ok(_) => return Ok(file),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock && Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                return Err(io::Error::new(e.kind(), "is in use by another server"));
+            }
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// A mount namespace of our own; without privilege inside a user namespace of our own.
+fn enter_namespaces(is_root: bool) -> io::Result<()> {
+    if is_root {
+        process::drop_groups().context("drop supplementary groups")?;
+        process::unshare(libc::CLONE_NEWNS).context("make a mount namespace")?;
+    } else {
+        let (uid, gid) = (process::euid(), process::egid());
+        process::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS).context("make a user namespace")?;
+        fs::write("/proc/self/setgroups", "deny")?;
+        fs::write("/proc/self/uid_map", format!("{0} {uid} 1", prepare::INSIDE_ID))?;
+        fs::write("/proc/self/gid_map", format!("{0} {gid} 1", prepare::INSIDE_ID))?;
+    }
+    mount::make_slave().context("make mounts private")
+}
+
+/// Sixteen hex digits that are the same for the same directory on every start (FNV-1a).
+fn stable_id(run_dir: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    let path = fs::canonicalize(run_dir).unwrap_or_else(|_| run_dir.to_owned());
+    let hash = path
+        .as_os_str()
+        .as_bytes()
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0000_0100_0000_01b3));
+    format!("{hash:016x}")
+}

@@ -1,0 +1,305 @@
+//! The spawner's loop: requests in, prepared sandboxes out, the dead buried.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use super::Setting;
+use super::cell::{Cell, Phase, Said};
+use super::janitor::Janitor;
+use crate::sys::poll::Poll;
+use crate::sys::socket;
+use crate::wire::{News, Order};
+use crate::{PoolStats, Spec};
+
+/// `/tmp` that AWS gives by default, and so the size that is kept ready.
+const USUAL_TMP_BYTES: u64 = 512 << 20;
+/// Sandboxes prepared at a time: preparing is CPU work, more would only slow down the workers that run.
+const PREPARING_MAX: usize = 4;
+/// Requests that may wait.
+const WAITING_MAX: usize = 10_000;
+/// How soon to try again what the janitor could not take.
+const RETRY_MS: i32 = 5;
+
+/// Tokens: cell number times four, plus which of its descriptors.
+const SERVER: u64 = 0;
+const CTL: u64 = 1;
+const DEATH: u64 = 2;
+const OOM: u64 = 3;
+
+struct Waiting {
+    seq: u64,
+    spec: Box<Spec>,
+    packet: Vec<u8>,
+}
+
+pub(super) struct Pool {
+    setting: Setting,
+    server: OwnedFd,
+    poll: Poll,
+    janitor: Janitor,
+    cells: HashMap<u64, Cell>,
+    ready: VecDeque<u64>,
+    waiting: VecDeque<Waiting>,
+    next: u64,
+    target: usize,
+    /// Preparing failed and no request asked since: do not try again and again.
+    is_failing: bool,
+    told: PoolStats,
+    packet: Vec<u8>,
+}
+
+impl Pool {
+    pub(super) fn new(setting: Setting, server: OwnedFd, janitor: Janitor, target: usize) -> io::Result<Pool> {
+        let poll = Poll::new()?;
+        poll.add(server.as_fd(), SERVER)?;
+        Ok(Pool {
+            setting,
+            server,
+            poll,
+            janitor,
+            cells: HashMap::new(),
+            ready: VecDeque::new(),
+            waiting: VecDeque::new(),
+            next: 1,
+            target,
+            is_failing: false,
+            told: PoolStats::default(),
+            packet: Vec::new(),
+        })
+    }
+
+    /// Serves until the server says stop or is gone, then ends every worker.
+    pub(super) fn run(mut self) -> io::Result<()> {
+        let mut serving = true;
+        while serving {
+            self.refill();
+            self.tell_stats();
+            let timeout_ms = if self.janitor.flush() { RETRY_MS } else { -1 };
+            for token in self.poll.wait(timeout_ms)? {
+                match token & 3 {
+                    SERVER => serving &= self.on_server(),
+                    CTL => self.on_ctl(token >> 2),
+                    DEATH => self.on_death(token >> 2),
+                    _ => self.on_oom(token >> 2),
+                }
+            }
+        }
+        for (_, cell) in self.cells.drain() {
+            cell.kill();
+            let (_, _, remains) = cell.bury();
+            self.janitor.take(remains);
+        }
+        self.janitor.finish();
+        Ok(())
+    }
+
+    /// False when it is time to end.
+    fn on_server(&mut self) -> bool {
+        let mut packet = std::mem::take(&mut self.packet);
+        let received = socket::receive(self.server.as_fd(), &mut packet);
+        let order = match received {
+            Ok(Some(_)) => Order::decode(&packet),
+            _ => return false,
+        };
+        match order {
+            Ok(Order::Spawn { seq, spec }) => {
+                self.is_failing = false;
+                if self.waiting.len() >= WAITING_MAX {
+                    self.refuse(seq, format!("{WAITING_MAX} requests are waiting already"));
+                } else {
+                    self.waiting.push_back(Waiting { seq, spec, packet: packet.clone() });
+                    self.dispatch();
+                }
+            }
+            _ => return false,
+        }
+        self.packet = packet;
+        true
+    }
+
+    /// Gives ready sandboxes to waiting requests, oldest first.
+    fn dispatch(&mut self) {
+        let mut still = VecDeque::new();
+        while let Some(request) = self.waiting.pop_front() {
+            let fits = |n: &u64| self.cells.get(n).is_some_and(|c| c.tmp_bytes == request.spec.tmp_bytes);
+            let Some(at) = self.ready.iter().position(fits) else {
+                still.push_back(request);
+                continue;
+            };
+            let Some(cell) = self.ready.remove(at).and_then(|n| self.cells.get_mut(&n)) else { continue };
+            if let Err(e) = cell.give(request.seq, &request.spec, &request.packet) {
+                cell.kill();
+                self.refuse(request.seq, e.to_string());
+            }
+        }
+        self.waiting = still;
+    }
+
+    /// Starts preparing what requests wait for, then what the pool lacks.
+    fn refill(&mut self) {
+        let mut preparing: Vec<u64> =
+            self.cells.values().filter(|c| c.phase == Phase::Preparing).map(|c| c.tmp_bytes).collect();
+        let mut wanted = Vec::new();
+        let mut supply = preparing.clone();
+        for request in &self.waiting {
+            match supply.iter().position(|s| *s == request.spec.tmp_bytes) {
+                Some(at) => drop(supply.swap_remove(at)),
+                None => wanted.push(request.spec.tmp_bytes),
+            }
+            if wanted.len() >= PREPARING_MAX {
+                break;
+            }
+        }
+        if self.waiting.is_empty() && !self.is_failing {
+            let have = self.ready.len() + preparing.len();
+            wanted.resize(self.target.saturating_sub(have), USUAL_TMP_BYTES);
+        }
+        for tmp_bytes in wanted {
+            if preparing.len() >= PREPARING_MAX {
+                break;
+            }
+            preparing.push(tmp_bytes);
+            if let Err(e) = self.prepare(tmp_bytes) {
+                self.prepare_failed(tmp_bytes, format!("clone a sandbox: {e}"));
+                break;
+            }
+        }
+    }
+
+    fn prepare(&mut self, tmp_bytes: u64) -> io::Result<()> {
+        let number = self.next;
+        self.next += 1;
+        let cell = Cell::start(&self.setting, number, tmp_bytes)?;
+        self.poll.add(cell.pidfd.as_fd(), number << 2 | DEATH)?;
+        if let Some(ctl) = &cell.ctl {
+            self.poll.add(ctl.as_fd(), number << 2 | CTL)?;
+        }
+        self.cells.insert(number, cell);
+        Ok(())
+    }
+
+    /// One failure answers one request: each of them gets an error rather than waiting for ever.
+    fn prepare_failed(&mut self, tmp_bytes: u64, reason: String) {
+        self.is_failing = true;
+        match self.waiting.iter().position(|w| w.spec.tmp_bytes == tmp_bytes) {
+            Some(at) => {
+                if let Some(request) = self.waiting.remove(at) {
+                    self.refuse(request.seq, reason);
+                }
+            }
+            None => eprintln!("squall spawner: prepare a sandbox: {reason}"),
+        }
+    }
+
+    fn on_ctl(&mut self, number: u64) {
+        let mut packet = std::mem::take(&mut self.packet);
+        let Some(cell) = self.cells.get_mut(&number) else { return };
+        let (phase, said) = (cell.phase, cell.listen(&mut packet));
+        self.packet = packet;
+        match (phase, said) {
+            (_, Said::Nothing) => {}
+            (Phase::Preparing, Said::Ready) => self.on_ready(number),
+            (Phase::Starting(seq), Said::Closed) => self.on_started(number, seq),
+            (phase, said) => {
+                let reason = match said {
+                    Said::Error(text) => text,
+                    _ => "the sandbox ended while it was prepared".to_owned(),
+                };
+                self.on_broken(number, phase, reason);
+            }
+        }
+    }
+
+    fn on_ready(&mut self, number: u64) {
+        let Some(cell) = self.cells.get_mut(&number) else { return };
+        cell.phase = Phase::Ready;
+        self.is_failing = false;
+        let watched = match &cell.oom_watch {
+            Some(watch) => self.poll.add(watch.as_fd(), number << 2 | OOM),
+            None => Ok(()),
+        };
+        if let Err(e) = watched {
+            return self.on_broken(number, Phase::Preparing, format!("watch a sandbox: {e}"));
+        }
+        self.ready.push_back(number);
+        self.dispatch();
+    }
+
+    fn on_started(&mut self, number: u64, seq: u64) {
+        let Some(cell) = self.cells.get_mut(&number) else { return };
+        cell.phase = Phase::Running;
+        if let Some(ctl) = cell.ctl.take() {
+            self.poll.remove(ctl.as_fd());
+        }
+        let gifts = std::mem::take(&mut cell.gifts);
+        let fds: Vec<BorrowedFd<'_>> =
+            std::iter::once(cell.pidfd.as_fd()).chain(gifts.iter().map(AsFd::as_fd)).collect();
+        let news = News::Spawned { seq, worker: number, pid: cell.pid };
+        // A server that is gone is noticed at its socket.
+        let _ = socket::send(self.server.as_fd(), &news.encode(), &fds);
+    }
+
+    /// The stage failed or died before the program: tell whoever waits for it; its death is handled when it comes.
+    fn on_broken(&mut self, number: u64, phase: Phase, reason: String) {
+        let Some(cell) = self.cells.get_mut(&number) else { return };
+        cell.kill();
+        if let Some(ctl) = cell.ctl.take() {
+            self.poll.remove(ctl.as_fd());
+        }
+        let tmp_bytes = cell.tmp_bytes;
+        self.ready.retain(|n| *n != number);
+        match phase {
+            Phase::Starting(seq) => self.refuse(seq, reason),
+            Phase::Preparing => self.prepare_failed(tmp_bytes, reason),
+            Phase::Ready | Phase::Running => {}
+        }
+    }
+
+    fn on_death(&mut self, number: u64) {
+        // What the stage said last comes first, whatever the order of the events.
+        self.on_ctl(number);
+        let Some(cell) = self.cells.remove(&number) else { return };
+        self.ready.retain(|n| *n != number);
+        self.poll.remove(cell.pidfd.as_fd());
+        for fd in [&cell.ctl, &cell.oom_watch].into_iter().flatten() {
+            self.poll.remove(fd.as_fd());
+        }
+        let was_running = cell.phase == Phase::Running;
+        let (exit, memory_peak_bytes, remains) = cell.bury();
+        if was_running {
+            self.send(&News::Exited { worker: number, exit, memory_peak_bytes });
+        }
+        self.janitor.take(remains);
+    }
+
+    /// Memory ran out (cgroup v1): the kernel kills one process, we all of them.
+    fn on_oom(&mut self, number: u64) {
+        let Some(cell) = self.cells.get_mut(&number) else { return };
+        if let Some(watch) = cell.oom_watch.take() {
+            self.poll.remove(watch.as_fd());
+        }
+        // The removal of the cgroup wakes the watch too, but then the cell is gone.
+        cell.oom = true;
+        cell.kill();
+    }
+
+    fn refuse(&self, seq: u64, reason: String) {
+        self.send(&News::Failed { seq, reason });
+    }
+
+    fn send(&self, news: &News) {
+        // A server that is gone is noticed at its socket.
+        let _ = socket::send(self.server.as_fd(), &news.encode(), &[]);
+    }
+
+    fn tell_stats(&mut self) {
+        let count = |phase| self.cells.values().filter(|c| c.phase == phase).count();
+        let (ready, preparing) = (count(Phase::Ready), count(Phase::Preparing));
+        let now = PoolStats { ready, preparing, live: self.cells.len() - ready - preparing, target: self.target };
+        if now != self.told {
+            self.told = now;
+            self.send(&News::Stats(now));
+        }
+    }
+}

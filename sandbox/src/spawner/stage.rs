@@ -1,0 +1,135 @@
+//! The last steps before the program: bind its code, enter the root, drop everything, execute.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use super::Setting;
+use super::prepare::{INSIDE_ID, Stage, fail};
+use crate::sys::mount::{self, NO_DEV, NO_SUID, READ_ONLY};
+use crate::sys::{Context, cstring, process, socket};
+use crate::wire::Order;
+use crate::{Level, Spec};
+
+/// Open files of a program, as on AWS.
+const OPEN_FILES_MAX: u64 = 1024;
+/// What a runtime maps writable besides the memory it was promised, where only an rlimit bounds it.
+const DATA_SLACK_BYTES: u64 = 256 << 20;
+
+/// Waits for the specification and becomes the program.
+pub(super) fn run(setting: &Setting, stage: Stage) -> ! {
+    let mut packet = Vec::new();
+    let spec = match socket::receive(stage.ctl.as_fd(), &mut packet) {
+        Ok(Some(_)) => match Order::decode(&packet) {
+            Ok(Order::Spawn { spec, .. }) => spec,
+            _ => fail(&stage.ctl, "the specification is malformed"),
+        },
+        // The spawner is gone or does not need this sandbox.
+        _ => process::exit(0),
+    };
+    let error = match become_program(setting, &stage, &spec) {
+        Ok(never) => match never {},
+        Err(e) => e,
+    };
+    fail(&stage.ctl, &error.to_string())
+}
+
+fn become_program(setting: &Setting, stage: &Stage, spec: &Spec) -> io::Result<std::convert::Infallible> {
+    let argv = strings(spec.argv.iter().cloned())?;
+    let env = strings(spec.env.iter().map(|(k, v)| {
+        let mut pair = k.clone();
+        pair.push("=");
+        pair.push(v);
+        pair
+    }))?;
+    if let Some(root) = &stage.root {
+        enter_root(root, spec)?;
+    }
+    let directory = if stage.root.is_some() { Path::new("/var/task") } else { &spec.code };
+    std::env::set_current_dir(directory).context(format_args!("enter {}", directory.display()))?;
+    process::setsid();
+    if let Some(user) = &stage.user {
+        process::setns(user.as_fd(), libc::CLONE_NEWUSER).context("enter the user namespace")?;
+        process::become_user(INSIDE_ID, INSIDE_ID).context("become the unprivileged user")?;
+        process::drop_capabilities().context("drop capabilities")?;
+    }
+    process::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).context("set no_new_privs")?;
+    limits(setting.level, spec).context("set limits")?;
+    process::dup_to(process::open_null()?.as_fd(), 0)?;
+    process::dup_to(stage.output.as_fd(), 1)?;
+    process::dup_to(stage.output.as_fd(), 2)?;
+    process::reset_signals();
+    if stage.root.is_none() {
+        // The change of nothing at level none keeps it; everywhere else init's death is the program's.
+        process::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64, 0)?;
+    }
+    let program = spec.argv.first().map(|a| a.display().to_string()).unwrap_or_default();
+    Err(process::exec(&argv, &env)).context(format_args!("execute {program}"))
+}
+
+fn strings(list: impl Iterator<Item = std::ffi::OsString>) -> io::Result<Vec<CString>> {
+    list.map(cstring).collect::<io::Result<_>>().context("an argument or variable")
+}
+
+fn enter_root(root: &OwnedFd, spec: &Spec) -> io::Result<()> {
+    let fixed = [(Some(spec.code.as_path()), "/var/task"), (spec.opt.as_deref(), "/opt")];
+    for (host, inside) in fixed {
+        if let Some(host) = host {
+            bind(root.as_fd(), host, Path::new(inside))?;
+        }
+    }
+    for m in &spec.mounts {
+        bind(root.as_fd(), &m.host, &m.inside)?;
+    }
+    mount::set_attributes(root.as_fd(), READ_ONLY, false).context("make the root read-only")?;
+    mount::pivot_into(root.as_fd()).context("enter the root")
+}
+
+fn bind(root: BorrowedFd<'_>, host: &Path, inside: &Path) -> io::Result<()> {
+    let tree =
+        mount::clone_tree(host, READ_ONLY | NO_SUID | NO_DEV).context(format_args!("bind {}", host.display()))?;
+    let is_dir = host.is_dir();
+    let place = mount_point(root, inside, is_dir).context(format_args!("make the mount point {}", inside.display()))?;
+    mount::attach(tree.as_fd(), place.as_fd()).context(format_args!("bind {} on {}", host.display(), inside.display()))
+}
+
+/// Opens the mount point, making it and its parents where the root is ours. Below read-only mounts it must exist.
+fn mount_point(root: BorrowedFd<'_>, inside: &Path, is_dir: bool) -> io::Result<OwnedFd> {
+    if let Ok(there) = mount::open_in_root(root, inside) {
+        return Ok(there);
+    }
+    let mut parent = mount::open_in_root(root, Path::new("/"))?;
+    let mut path = PathBuf::from("/");
+    let mut names = inside.components().filter(|c| matches!(c, Component::Normal(_))).peekable();
+    while let Some(name) = names.next() {
+        let name = Path::new(name.as_os_str());
+        path.push(name);
+        parent = match mount::open_in_root(root, &path) {
+            Ok(there) => there,
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            Err(_) => {
+                if names.peek().is_some() || is_dir {
+                    mount::make_dir(parent.as_fd(), name)?;
+                } else {
+                    mount::make_file(parent.as_fd(), name)?;
+                }
+                mount::open_in_root(root, &path)?
+            }
+        };
+    }
+    Ok(parent)
+}
+
+fn limits(level: Level, spec: &Spec) -> io::Result<()> {
+    process::limit(libc::RLIMIT_NOFILE, OPEN_FILES_MAX)?;
+    process::limit(libc::RLIMIT_CORE, 0)?;
+    if level != Level::Full {
+        process::limit(libc::RLIMIT_DATA, spec.memory_bytes + DATA_SLACK_BYTES)?;
+    }
+    if level == Level::Namespaces {
+        // Counts per user and user namespace, which are this worker's own.
+        process::limit(libc::RLIMIT_NPROC, u64::from(spec.pids_max) + 1)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! Mounts: the classic call for new file systems, the descriptor-based calls (Linux 5.12) for binds.
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::path::Path;
+
+use super::{check, cstring};
+
+/// Attributes of bind mounts; they are only ever added.
+pub(crate) const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY;
+pub(crate) const NO_SUID: u64 = libc::MOUNT_ATTR_NOSUID;
+pub(crate) const NO_DEV: u64 = libc::MOUNT_ATTR_NODEV;
+pub(crate) const NO_EXEC: u64 = libc::MOUNT_ATTR_NOEXEC;
+
+/// Mounts a new file system.
+pub(crate) fn mount(source: &Path, target: &Path, kind: &CStr, flags: u64, data: &str) -> io::Result<()> {
+    let (source, target, data) = (cstring(source)?, cstring(target)?, cstring(data)?);
+    // SAFETY: all pointers are terminated strings that outlive the call.
+    check(unsafe { libc::mount(source.as_ptr(), target.as_ptr(), kind.as_ptr(), flags as _, data.as_ptr().cast()) })?;
+    Ok(())
+}
+
+/// Stops mounts of this namespace from reaching others; those of the host still arrive.
+pub(crate) fn make_slave() -> io::Result<()> {
+    // SAFETY: strings are terminated literals; a null data pointer is allowed.
+    check(unsafe {
+        libc::mount(c"none".as_ptr(), c"/".as_ptr(), std::ptr::null(), libc::MS_REC | libc::MS_SLAVE, std::ptr::null())
+    })?;
+    Ok(())
+}
+
+/// A detached copy of the mounts at `path`, with `attributes` added to each.
+pub(crate) fn clone_tree(path: &Path, attributes: u64) -> io::Result<OwnedFd> {
+    let name = cstring(path)?;
+    let flags = libc::OPEN_TREE_CLONE as libc::c_int | libc::OPEN_TREE_CLOEXEC as libc::c_int | libc::AT_RECURSIVE;
+    // SAFETY: `name` is a terminated string; the other arguments are integers.
+    let fd = check(unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, name.as_ptr(), flags) })?;
+    // SAFETY: the descriptor was just made and nobody else owns it.
+    let tree = unsafe { OwnedFd::from_raw_fd(fd as i32) };
+    set_attributes(tree.as_fd(), attributes, true)?;
+    Ok(tree)
+}
+
+/// Adds attributes to the mount at `fd`, or to all below it too.
+pub(crate) fn set_attributes(fd: BorrowedFd<'_>, attributes: u64, recursive: bool) -> io::Result<()> {
+    let attr = libc::mount_attr { attr_set: attributes, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: an empty terminated path with AT_EMPTY_PATH, and a mount_attr of the size given.
+    check(unsafe {
+        libc::syscall(libc::SYS_mount_setattr, fd.as_raw_fd(), c"".as_ptr(), flags, &attr, size_of_val(&attr))
+    })?;
+    Ok(())
+}
+
+/// Attaches a detached tree at the place that `target` (opened with O_PATH) stands for.
+pub(crate) fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {
+    let flags = libc::MOVE_MOUNT_F_EMPTY_PATH | libc::MOVE_MOUNT_T_EMPTY_PATH;
+    // SAFETY: empty terminated paths with the flags that make the kernel use the descriptors themselves.
+    check(unsafe {
+        libc::syscall(libc::SYS_move_mount, tree.as_raw_fd(), c"".as_ptr(), target.as_raw_fd(), c"".as_ptr(), flags)
+    })?;
+    Ok(())
+}
+
+/// Opens `path` below `root` with O_PATH; links and `..` cannot lead out of `root`.
+pub(crate) fn open_in_root(root: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
+    let name = cstring(path)?;
+    // SAFETY: open_how is plain data for which zeroes are valid.
+    let mut how: libc::open_how = unsafe { std::mem::zeroed() };
+    how.flags = (libc::O_PATH | libc::O_CLOEXEC) as u64;
+    how.resolve = libc::RESOLVE_IN_ROOT;
+    // SAFETY: a terminated path and an open_how of the size given.
+    let fd =
+        check(unsafe { libc::syscall(libc::SYS_openat2, root.as_raw_fd(), name.as_ptr(), &how, size_of_val(&how)) })?;
+    // SAFETY: the descriptor was just made and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Makes a directory in `parent`; one that is there already is fine.
+pub(crate) fn make_dir(parent: BorrowedFd<'_>, name: &Path) -> io::Result<()> {
+    let name = cstring(name)?;
+    // SAFETY: a terminated path.
+    match check(unsafe { libc::mkdirat(parent.as_raw_fd(), name.as_ptr(), 0o755) }) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
+        _ => Ok(()),
+    }
+}
+
+/// Makes an empty file in `parent` to mount another file on.
+pub(crate) fn make_file(parent: BorrowedFd<'_>, name: &Path) -> io::Result<()> {
+    let name = cstring(name)?;
+    let flags = libc::O_CREAT | libc::O_WRONLY | libc::O_CLOEXEC | libc::O_NOFOLLOW;
+    // SAFETY: a terminated path.
+    let fd = check(unsafe { libc::openat(parent.as_raw_fd(), name.as_ptr(), flags, 0o644) })?;
+    // SAFETY: the descriptor was just made and nobody else owns it.
+    drop(unsafe { OwnedFd::from_raw_fd(fd) });
+    Ok(())
+}
+
+/// Makes `root` the root of this mount namespace and drops everything else.
+pub(crate) fn pivot_into(root: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: calls with terminated literals and an open descriptor. `pivot_root(".", ".")` puts the old root on top of
+    // the new one, from where it is detached.
+    unsafe {
+        check(libc::fchdir(root.as_raw_fd()))?;
+        check(libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()))?;
+        check(libc::umount2(c".".as_ptr(), libc::MNT_DETACH))?;
+        check(libc::chdir(c"/".as_ptr()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! What every test of this crate needs: a sandbox of its own, a shell function's specification, its output.
+#![allow(dead_code, reason = "each test program uses a part of this")]
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use squall_sandbox::{Exit, Level, Options, Sandbox, Spec, Worker};
+use tempfile::TempDir;
+use tokio::io::AsyncReadExt;
+
+pub const MIB: u64 = 1 << 20;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub fn spawner() -> PathBuf {
+    env!("CARGO_BIN_EXE_squall-spawner").into()
+}
+
+/// A sandbox with a folder of its own; the folder goes with it.
+pub struct Lab {
+    pub sandbox: Sandbox,
+    pub dir: TempDir,
+}
+
+impl Lab {
+    pub async fn start(level: Level, pool: usize) -> Lab {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let sandbox = Sandbox::start(options(&dir, level, pool)).await.expect(
+            "these tests need root, user namespaces and cgroup write access: run them where `probe` reports level full",
+        );
+        Lab { sandbox, dir }
+    }
+
+    pub fn code(&self) -> PathBuf {
+        let code = self.dir.path().join("code");
+        std::fs::create_dir_all(&code).expect("code directory");
+        code
+    }
+
+    /// A worker that runs `script` with the shell.
+    pub fn shell(&self, script: &str) -> Spec {
+        self.program(["/bin/sh", "-c", script])
+    }
+
+    /// A worker that runs `script` with the host's Python.
+    pub fn python(&self, script: &str) -> Spec {
+        self.program(["/usr/bin/python3", "-I", "-S", "-c", script])
+    }
+
+    pub fn program<const N: usize>(&self, argv: [&str; N]) -> Spec {
+        Spec {
+            id: "test".into(),
+            argv: argv.iter().map(OsString::from).collect(),
+            env: vec![("PATH".into(), "/usr/bin:/bin".into())],
+            code: self.code(),
+            opt: None,
+            mounts: Vec::new(),
+            memory_bytes: 128 * MIB,
+            tmp_bytes: 512 * MIB,
+            pids_max: 64,
+            cpu_shares: 1024,
+            cpu_quota_percent: None,
+        }
+    }
+
+    pub async fn run(&self, spec: Spec) -> (String, Exit) {
+        let worker = self.sandbox.spawn(spec).await.expect("spawn");
+        finish(worker).await
+    }
+}
+
+pub fn options(dir: &TempDir, level: Level, pool: usize) -> Options {
+    Options { level, run_dir: dir.path().join("run"), pool, spawner_exe: spawner(), spawner_args: Vec::new() }
+}
+
+/// All output, and how it ended.
+pub async fn finish(worker: Worker) -> (String, Exit) {
+    let Worker { output, control, .. } = worker;
+    let mut output = tokio::net::unix::pipe::Receiver::from_owned_fd(output).expect("output pipe");
+    let mut text = Vec::new();
+    let ended = async {
+        output.read_to_end(&mut text).await.expect("read output");
+        control.wait().await
+    };
+    let exit = tokio::time::timeout(PATIENCE, ended).await.expect("the worker ends in time");
+    (String::from_utf8_lossy(&text).into_owned(), exit)
+}
