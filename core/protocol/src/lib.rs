@@ -11,6 +11,8 @@ pub mod codec;
 pub mod constraint;
 pub mod convert;
 pub mod error;
+#[cfg(test)]
+mod fixture;
 pub mod http;
 pub mod route;
 pub mod schema;

@@ -6,7 +6,7 @@
 
 mod form;
 mod json;
-mod quirk;
+pub(crate) mod quirk;
 mod rest;
 mod scalar;
 mod xml;

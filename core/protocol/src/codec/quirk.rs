@@ -1,7 +1,7 @@
 //! Where services of one protocol differ on the wire. The only place of this crate that tells services apart by name; a new
 //! service needs a line here only when recorded answers of AWS show a difference.
 
-use crate::schema::Service;
+use crate::schema::{Service, Shape};
 
 /// How a service words what is wrong with the JSON it got: AWS has two generations of its JSON reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,4 +58,19 @@ pub(crate) fn has_bare_error(service: &Service) -> bool {
 
 fn is_dynamodb(service: &Service) -> bool {
     matches!(service.name, "dynamodb" | "dynamodbstreams")
+}
+
+/// Messages about values that are no member of an enum name neither the value nor the set.
+pub(crate) fn hides_enums(service: &Service) -> bool {
+    service.name == "iam"
+}
+
+/// What stands before the members of the body in the paths of validation messages: API Gateway keeps them in a structure of their own.
+pub(crate) fn input_prefix(service: &Service, input: &Shape) -> Option<String> {
+    if service.name != "apigateway" {
+        return None;
+    }
+    let name = input.name.strip_suffix("Request").or_else(|| input.name.strip_suffix("Input"))?;
+    let (first, rest) = name.split_at_checked(1)?;
+    Some(format!("{}{rest}Input.", first.to_ascii_lowercase()))
 }
