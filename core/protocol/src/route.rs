@@ -185,7 +185,8 @@ impl Template {
                     at += 1;
                 }
                 Segment::Label(name) => {
-                    labels.push((*name, decoded(path.get(at)?)?.into_owned()));
+                    let sent = path.get(at).filter(|s| !s.is_empty())?;
+                    labels.push((*name, decoded(sent)?.into_owned()));
                     at += 1;
                 }
                 Segment::Greedy(name) => {
@@ -282,3 +283,6 @@ fn first<'a>(templates: &'a [Template], head: &Head, path: &[&str]) -> Option<Fo
     let mut of_method = templates.iter().filter(|t| t.method == head.method);
     of_method.find_map(|t| Some((&t.target, t.fit(path, &head.query)?)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! JSON into values, in one pass over the bytes and guided by the shape: no tree of JSON is built in between.
 //!
 //! Unknown members are passed over, nulls leave a member absent, the last of equal keys counts. Nesting is bounded by
-//! serde_json at 128, which includes what is passed over.
+//! serde_json at 128; what is passed over is not, because nothing is kept of it and no recursion goes there.
 
 use super::words::{self, Place, Token};
 use crate::codec::{quirk, scalar};
