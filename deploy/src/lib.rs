@@ -1,1 +1,19 @@
-//! serverless.yml to resources, applied through the AWS APIs.
+//! What the client commands do: serverless.yml to resources, applied through the AWS APIs.
+//!
+//! The way of a deploy: [`yaml`] reads the file with positions, [`vars`] and [`intrinsics`] replace what stands for
+//! something else, [`config`] types it and refuses what is not served, [`model`] expands it to a stack, [`package`] zips the
+//! code, `apply` makes the cloud match, over the wire and signed like any other customer.
+//!
+//! This crate knows no room and no engine: it is a client. What was deployed is kept by the cloud as a record.
+
+pub mod client;
+pub mod config;
+mod error;
+pub mod intrinsics;
+pub mod model;
+pub mod package;
+mod table;
+pub mod vars;
+pub mod yaml;
+
+pub use error::Error;
