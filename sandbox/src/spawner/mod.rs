@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use crate::Level;
 use crate::cgroup::{self, Hierarchy};
-use crate::sys::{Context, check, mount, process, socket};
+use crate::sys::{Context, check, mount, process, seccomp, socket};
 use crate::wire::{News, Order};
 use janitor::Janitor;
 use pool::Pool;
@@ -40,6 +40,8 @@ pub(super) struct Setting {
     /// Real root: may use loop devices and give each worker a host user of its own.
     pub is_root: bool,
     pub images: bool,
+    /// The seccomp filter.
+    pub filter: Vec<libc::sock_filter>,
 }
 
 /// Runs the spawner; call it at the very top of `main`, before any thread exists. The server is at standard input.
@@ -100,7 +102,14 @@ fn open(level: Level, run_dir: &Path) -> Result<(Setting, OwnedFd, String), Stri
     process::raise_open_files();
     let lock = lock(run_dir).map_err(|e| format!("the run directory {}: {e}", run_dir.display()))?;
     let is_root = process::euid() == 0;
-    let mut setting = Setting { level, run_dir: run_dir.to_owned(), hierarchy: None, is_root, images: false };
+    let mut setting = Setting {
+        level,
+        run_dir: run_dir.to_owned(),
+        hierarchy: None,
+        is_root,
+        images: false,
+        filter: seccomp::program(),
+    };
     if level == Level::None {
         return Ok((setting, lock, "workers are plain processes: no isolation".into()));
     }

@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::{Setting, image, root, stage};
 use crate::Level;
 use crate::sys::process::{self, Side};
-use crate::sys::{Context, net, socket};
+use crate::sys::{Context, landlock, net, seccomp, socket};
 
 /// User and group of the program inside, as on AWS.
 pub(crate) const INSIDE_ID: u32 = 993;
@@ -45,6 +45,8 @@ pub(super) struct Stage {
     pub root: Option<OwnedFd>,
     /// The user namespace to enter.
     pub user: Option<OwnedFd>,
+    /// Landlock's rules, where the kernel has it.
+    pub rules: Option<OwnedFd>,
     pub output: OwnedFd,
 }
 
@@ -60,7 +62,7 @@ pub(super) fn run(setting: &Setting, fresh: Fresh) -> ! {
         Ok(made) => made,
         Err(e) => fail(&ctl, &e.to_string()),
     };
-    let stage = Stage { ctl, root: made.root, user: made.user, output: made.output };
+    let stage = Stage { ctl, root: made.root, user: made.user, rules: made.rules, output: made.output };
     let mut ready = vec![made.runtime_api.as_fd(), made.endpoint.as_fd(), made.output_read.as_fd()];
     ready.extend(made.tmp.iter().map(AsFd::as_fd));
     if setting.level == Level::None {
@@ -80,12 +82,12 @@ pub(super) fn run(setting: &Setting, fresh: Fresh) -> ! {
             drop((made.runtime_api, made.endpoint, made.output_read, made.tmp));
             stage::run(setting, stage)
         }
-        Ok(Side::Parent(program, _)) => init(program, status, stage.user),
+        Ok(Side::Parent(program, _)) => init(setting, program, status, stage.user),
     }
 }
 
 fn stage_fds<'a>(stage: &'a Stage, ready: &[std::os::fd::BorrowedFd<'a>]) -> Vec<std::os::fd::BorrowedFd<'a>> {
-    let own = [Some(&stage.ctl), stage.root.as_ref(), stage.user.as_ref(), Some(&stage.output)];
+    let own = [Some(&stage.ctl), stage.root.as_ref(), stage.user.as_ref(), stage.rules.as_ref(), Some(&stage.output)];
     own.into_iter().flatten().map(AsFd::as_fd).chain(ready.iter().copied()).collect()
 }
 
@@ -100,6 +102,7 @@ pub(super) fn fail(ctl: &OwnedFd, text: &str) -> ! {
 struct Made {
     root: Option<OwnedFd>,
     user: Option<OwnedFd>,
+    rules: Option<OwnedFd>,
     tmp: Option<OwnedFd>,
     output: OwnedFd,
     output_read: OwnedFd,
@@ -111,7 +114,7 @@ struct Made {
 fn plain() -> io::Result<Made> {
     let (output_read, output) = socket::pipe()?;
     let (runtime_api, endpoint) = (listen(0)?, listen(0)?);
-    Ok(Made { root: None, user: None, tmp: None, output, output_read, runtime_api, endpoint })
+    Ok(Made { root: None, user: None, rules: None, tmp: None, output, output_read, runtime_api, endpoint })
 }
 
 fn isolated(setting: &Setting, number: u64, tmp_bytes: u64) -> io::Result<Made> {
@@ -131,6 +134,7 @@ fn isolated(setting: &Setting, number: u64, tmp_bytes: u64) -> io::Result<Made> 
 
     let host_id = if setting.is_root { HOST_ID_FIRST + (number % u64::from(HOST_ID_COUNT)) as u32 } else { INSIDE_ID };
     let user = user_namespace(&at.join("proc"), host_id).context("make a user namespace")?;
+    let rules = landlock::ruleset(&at).context("make landlock rules")?;
     let (output_read, output) = socket::pipe()?;
     if setting.is_root {
         // So that the program may open /dev/stdout, which is this pipe.
@@ -143,7 +147,16 @@ fn isolated(setting: &Setting, number: u64, tmp_bytes: u64) -> io::Result<Made> 
         group.join()?;
         process::unshare(libc::CLONE_NEWCGROUP).context("make a cgroup namespace")?;
     }
-    Ok(Made { root: Some(new_root), user: Some(user), tmp: Some(tmp), output, output_read, runtime_api, endpoint })
+    Ok(Made {
+        root: Some(new_root),
+        user: Some(user),
+        rules,
+        tmp: Some(tmp),
+        output,
+        output_read,
+        runtime_api,
+        endpoint,
+    })
 }
 
 /// Name of a worker's cgroup.
@@ -184,8 +197,8 @@ fn user_namespace(proc: &std::path::Path, host_id: u32) -> io::Result<OwnedFd> {
 }
 
 /// Process 1: reaps, reports how the program ended, ends.
-fn init(program: i32, status: OwnedFd, user: Option<OwnedFd>) -> ! {
-    let lowered = lower_init(user.as_ref());
+fn init(setting: &Setting, program: i32, status: OwnedFd, user: Option<OwnedFd>) -> ! {
+    let lowered = lower_init(setting, user.as_ref());
     process::close_all_but(&[status.as_fd()]);
     if lowered.is_err() {
         process::exit(126);
@@ -203,7 +216,7 @@ fn init(program: i32, status: OwnedFd, user: Option<OwnedFd>) -> ! {
 }
 
 /// Takes everything from init that waiting does not need.
-fn lower_init(user: Option<&OwnedFd>) -> io::Result<()> {
+fn lower_init(setting: &Setting, user: Option<&OwnedFd>) -> io::Result<()> {
     let null = process::open_null()?;
     for number in 0..3 {
         process::dup_to(null.as_fd(), number)?;
@@ -218,5 +231,5 @@ fn lower_init(user: Option<&OwnedFd>) -> io::Result<()> {
     process::prctl(libc::PR_SET_DUMPABLE, 0, 0)?;
     // The change of user took it back.
     process::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64, 0)?;
-    Ok(())
+    seccomp::install(&setting.filter)
 }

@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use super::Setting;
 use super::prepare::{INSIDE_ID, Stage, fail};
 use crate::sys::mount::{self, NO_DEV, NO_SUID, READ_ONLY};
-use crate::sys::{Context, cstring, process, socket};
+use crate::sys::{Context, cstring, landlock, process, seccomp, socket};
 use crate::wire::Order;
 use crate::{Level, Spec};
 
@@ -60,9 +60,11 @@ fn become_program(setting: &Setting, stage: &Stage, spec: &Spec) -> io::Result<s
     process::dup_to(stage.output.as_fd(), 1)?;
     process::dup_to(stage.output.as_fd(), 2)?;
     process::reset_signals();
-    if stage.root.is_none() {
-        // The change of nothing at level none keeps it; everywhere else init's death is the program's.
-        process::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64, 0)?;
+    if let Some(rules) = &stage.rules {
+        landlock::restrict(rules).context("set landlock rules")?;
+    }
+    if stage.root.is_some() {
+        seccomp::install(&setting.filter).context("install the seccomp filter")?;
     }
     let program = spec.argv.first().map(|a| a.display().to_string()).unwrap_or_default();
     Err(process::exec(&argv, &env)).context(format_args!("execute {program}"))

@@ -3,11 +3,14 @@
 //! Each wrapper takes borrowed or owned descriptors and C strings, so that the `unsafe` blocks need only the facts of
 //! their own lines.
 
+pub(crate) mod landlock;
 pub(crate) mod mount;
 pub(crate) mod net;
 pub(crate) mod poll;
 pub(crate) mod process;
+pub(crate) mod seccomp;
 pub(crate) mod socket;
+mod syscalls;
 
 use std::ffi::{CString, OsStr};
 use std::io;
