@@ -19,4 +19,4 @@ pub use ctx::{Ctx, Deps, Principal};
 pub use front::{Caller, Front, HttpRequest};
 pub use identity::{Access, AccessDenied, Credential, CredentialError, Identity, RoleCheck, SessionCredentials};
 pub use invoke::{Invocation, InvocationKind, Invoke, Invoker, LogEvent, LogSink, Outcome};
-pub use room::Room;
+pub use room::{BodyLimit, Room};

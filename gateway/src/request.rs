@@ -1,0 +1,104 @@
+//! From hyper's types to the wire layer's and back.
+
+use crate::InternalReply;
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Frame, Incoming};
+use hyper::header::{HeaderName, HeaderValue};
+use squall_protocol::{Head, Reply};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// Body of every answer.
+pub type Body = UnsyncBoxBody<Bytes, std::io::Error>;
+
+/// Why a request's head cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeadError {
+    /// A header value is not text.
+    Header,
+}
+
+/// Why a body cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyError {
+    /// Longer than allowed.
+    TooLarge,
+    /// The caller went away or broke the protocol.
+    Broken,
+}
+
+/// Copies the head. HTTP/2's `:authority` becomes a `host` header, because signatures cover it.
+pub fn head(parts: &hyper::http::request::Parts) -> Result<Head, HeadError> {
+    let mut headers = Vec::with_capacity(parts.headers.len() + 1);
+    for (name, value) in &parts.headers {
+        let value = std::str::from_utf8(value.as_bytes()).map_err(|_| HeadError::Header)?;
+        headers.push((name.as_str().to_owned(), value.to_owned()));
+    }
+    if let (Some(authority), false) = (parts.uri.authority(), parts.headers.contains_key("host")) {
+        headers.push(("host".to_owned(), authority.as_str().to_owned()));
+    }
+    Ok(Head {
+        method: parts.method.as_str().to_owned(),
+        path: parts.uri.path().to_owned(),
+        query: parts.uri.query().unwrap_or_default().to_owned(),
+        headers,
+    })
+}
+
+/// Reads a body of at most `bytes_max`. A declared length beyond it is refused before anything is read.
+pub async fn read(body: Incoming, head: &Head, bytes_max: usize) -> Result<Bytes, BodyError> {
+    let declared = head.header("content-length").and_then(|l| l.parse::<u64>().ok());
+    if declared.is_some_and(|l| l > bytes_max as u64) {
+        return Err(BodyError::TooLarge);
+    }
+    match Limited::new(body, bytes_max).collect().await {
+        Ok(all) => Ok(all.to_bytes()),
+        Err(e) if e.is::<LengthLimitError>() => Err(BodyError::TooLarge),
+        Err(_) => Err(BodyError::Broken),
+    }
+}
+
+/// A whole answer.
+pub fn response(reply: Reply) -> hyper::Response<Body> {
+    let mut out = hyper::Response::new(whole(reply.body));
+    *out.status_mut() = hyper::StatusCode::from_u16(reply.status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
+    for (name, value) in reply.headers {
+        match (HeaderName::try_from(name.as_str()), HeaderValue::try_from(value.as_str())) {
+            (Ok(n), Ok(v)) => {
+                out.headers_mut().append(n, v);
+            }
+            // A function may answer any header; one that HTTP cannot carry is left out, the answer still goes.
+            _ => tracing::debug!(name, "answer header dropped: not valid in HTTP"),
+        }
+    }
+    out
+}
+
+/// An internal page's answer.
+pub fn internal(reply: InternalReply) -> hyper::Response<Body> {
+    let body = match reply.stream {
+        None => whole(reply.body),
+        Some(stream) => Streamed(stream).boxed_unsync(),
+    };
+    let mut out = hyper::Response::new(body);
+    *out.status_mut() = hyper::StatusCode::from_u16(reply.status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
+    out.headers_mut().insert("content-type", HeaderValue::from_static(reply.content_type));
+    out
+}
+
+fn whole(body: Bytes) -> Body {
+    Full::new(body).map_err(|never| match never {}).boxed_unsync()
+}
+
+struct Streamed(tokio::sync::mpsc::Receiver<std::io::Result<Bytes>>);
+
+impl hyper::body::Body for Streamed {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        self.0.poll_recv(cx).map(|next| next.map(|chunk| chunk.map(Frame::data)))
+    }
+}
