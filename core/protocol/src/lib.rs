@@ -1,6 +1,6 @@
 //! AWS's wire protocols, written once: a service is described by static tables, and codecs read and write by them.
 //!
-//! The way of a request head: [`route`] finds the operation, [`decode`] turns the wire's bytes into a [`Value`] shaped by the
+//! The way of a request head: [`route()`] finds the operation, [`decode`] turns the wire's bytes into a [`Value`] shaped by the
 //! operation's input [`Shape`], [`constraint`] checks required members, lengths, ranges, patterns and enums with AWS's texts,
 //! and the generated `from_value` makes the typed input. The way back: typed output, `into_value`, [`encode`].
 //!

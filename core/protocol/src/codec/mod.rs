@@ -1,7 +1,7 @@
 //! From the wire's bytes to a [`Value`] and back, by the operation's shapes.
 //!
-//! One file per concern: [`json`] and [`xml`] know the two body formats, [`form`] the query protocol's parameters, [`rest`] the
-//! bindings to URI, query and headers, [`scalar`] single values as text, [`quirk`] where services answer in words of their own.
+//! One file per concern: `json` and `xml` know the two body formats, `form` the query protocol's parameters, `rest` the
+//! bindings to URI, query and headers, `scalar` single values as text, `quirk` where services answer in words of their own.
 //! Decoders hold memory in proportion to the body, refuse nesting past a bound, and never panic on what they read.
 
 mod form;
