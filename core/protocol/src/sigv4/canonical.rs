@@ -56,17 +56,27 @@ pub fn uri_encode(out: &mut String, bytes: &[u8], keep_slash: bool) {
     }
 }
 
-/// The canonical path: S3's is decoded and encoded once; the others' has `.`, `..` and empty segments removed and is encoded
+/// The canonical path: S3's is encoded once, however it was sent; the others' has `.`, `..` and empty segments removed and is encoded
 /// as it was sent, so that what was encoded is encoded twice.
 pub(super) fn write_path(out: &mut String, path: &str, s3: bool) {
     if path.is_empty() {
         out.push('/');
     } else if s3 {
-        let decoded: Cow<'_, [u8]> = percent_decode_str(path).into();
-        uri_encode(out, &decoded, true);
+        // An encoded slash stays what it is: signers sign the path as they send it.
+        for (index, segment) in split_encoded_slashes(path).enumerate() {
+            if index > 0 {
+                out.push_str("%2F");
+            }
+            let decoded: Cow<'_, [u8]> = percent_decode_str(segment).into();
+            uri_encode(out, &decoded, true);
+        }
     } else {
         uri_encode(out, normalise(path).as_bytes(), true);
     }
+}
+
+fn split_encoded_slashes(path: &str) -> impl Iterator<Item = &str> {
+    path.split("%2F").flat_map(|part| part.split("%2f"))
 }
 
 fn normalise(path: &str) -> Cow<'_, str> {

@@ -41,8 +41,11 @@ fn body(signatures: [&str; 3], tail: &str) -> Vec<u8> {
     out
 }
 
+/// Data and trailers.
+type Decoded<T> = Result<(T, Vec<(String, String)>), Error>;
+
 /// Feeds a body in pieces of one size.
-fn decode(mut decoder: ChunkDecoder, body: &[u8], piece: usize) -> Result<(Vec<u8>, Vec<(String, String)>), Error> {
+fn decode(mut decoder: ChunkDecoder, body: &[u8], piece: usize) -> Decoded<Vec<u8>> {
     let mut out = Vec::new();
     for piece in body.chunks(piece) {
         decoder.feed(piece, |data| out.extend_from_slice(data))?;
@@ -145,7 +148,7 @@ fn unsigned_chunks_with_a_trailer_decode() {
     let decoder = |bytes| chunk_decoder(&parsed, SECRET, bytes).expect("chunked");
     let one = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
     let crc = one("x-amz-checksum-crc32", "AAAA==");
-    let cases: [(&str, u64, Result<(&str, Vec<(String, String)>), Error>); 14] = [
+    let cases: [(&str, u64, Decoded<&str>); 14] = [
         ("5\r\nhello\r\n0\r\nx-amz-checksum-crc32:AAAA==\r\n\r\n", 5, Ok(("hello", crc.clone()))),
         ("5\r\nhello\r\n0\r\nX-Amz-Checksum-CRC32: AAAA== \r\n", 5, Ok(("hello", crc))),
         ("3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n", 5, Ok(("hello", vec![]))),

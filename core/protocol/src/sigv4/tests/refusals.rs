@@ -80,6 +80,8 @@ fn malformed_headers_are_refused_in_words_of_aws() {
     for old in ["AWS AKID:signature", "AWS4-ECDSA-P256-SHA256 Credential=x", "AWS3-HTTPS x=y"] {
         assert!(matches!(refused(old, DATE, ""), Error::UnsupportedAlgorithm(_)), "{old}");
     }
+    let version_2 = refused("", "", "AWSAccessKeyId=AK&Expires=1&Signature=x").answer(S3);
+    assert_eq!((version_2.code, version_2.status), ("InvalidRequest", 400));
     assert_eq!(refused("AWS4-HMAC-SHA256 x=y", DATE, "X-Amz-Signature=1"), Error::TwoMechanisms);
 }
 
