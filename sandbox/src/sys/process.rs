@@ -181,11 +181,13 @@ pub(crate) fn ignore(signal: i32) {
 
 /// Every signal as a new program expects it: default action, not blocked.
 pub(crate) fn reset_signals() {
-    // SAFETY: SIG_DFL installs no code; the mask is initialised by sigemptyset. Errors for numbers that cannot be
-    // changed (SIGKILL, SIGSTOP) are of no interest.
+    let default = [0u64; 4];
+    // SAFETY: a zeroed kernel sigaction (at most 32 bytes) means SIG_DFL, which installs no code; the mask is
+    // initialised by sigemptyset. The raw call, since libc refuses to touch 32 and 33, which it uses itself, and a
+    // parent may have left them ignored. Errors for SIGKILL and SIGSTOP are of no interest.
     unsafe {
         for signal in 1..=64 {
-            libc::signal(signal, libc::SIG_DFL);
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null_mut::<u64>(), 8usize);
         }
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&mut none);
