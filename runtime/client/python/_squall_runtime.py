@@ -1,0 +1,396 @@
+"""Runs one Python function: takes events from the Runtime API, calls the handler, sends back what it returned.
+
+Started by bootstrap.py, from which it is apart so that Python keeps it compiled. Start time is what matters here: `http.client`, `json` (which loads `re`),
+`traceback` and `logging` are only imported when the function does so itself or when something fails.
+"""
+
+import _json
+import _socket
+import builtins
+import os
+import sys
+import time
+
+VERSION = "/2018-06-01/runtime/"
+INDENT = "\u00a0\u00a0"
+
+
+# --- sys.path, as AWS has it: the package, layers, the runtime's folder, the standard library, the SDK.
+
+
+def set_path(env, opt, sdk):
+    task = env.get("LAMBDA_TASK_ROOT", "/var/task")
+    version = "python%d.%d" % sys.version_info[:2]
+    layers = [opt + "/python/lib/" + version + "/site-packages", opt + "/python"]
+    extra = [p for p in env.get("PYTHONPATH", "").split(":") if p]
+    sys.path[:] = [task] + layers + extra + sys.path + ([sdk] if sdk else [])
+
+
+class Quitter:
+    """`exit` and `quit`, which the `site` module would have made."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def __repr__(self):
+        return "Use %s() or Ctrl-D (i.e. EOF) to exit" % self.name
+
+    def __call__(self, code=None):
+        raise SystemExit(code)
+
+
+# --- JSON without the json package: its C scanner and encoder, which need no regular expressions.
+
+
+class Scanner:
+    strict = True
+    object_hook = None
+    object_pairs_hook = None
+    parse_float = float
+    parse_int = int
+    parse_constant = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}.__getitem__
+    memo = {}
+
+
+def refuse_json(value):
+    raise TypeError("Object of type %s is not JSON serializable" % type(value).__name__)
+
+
+scan = _json.make_scanner(Scanner())
+_quote = _json.encode_basestring if sys.version_info >= (3, 12) else _json.encode_basestring_ascii
+try:
+    _encode = _json.make_encoder({}, refuse_json, _quote, None, ": ", ", ", False, False, True)
+except TypeError:
+    _encode = None
+
+
+def loads(data):
+    text = data.decode("utf-8", "surrogatepass").strip(" \t\r\n")
+    try:
+        value, end = scan(text, 0)
+        if end == len(text):
+            return value
+    except (StopIteration, ValueError):
+        pass
+    import json
+
+    return json.loads(text)
+
+
+def dumps(value):
+    if type(value) is str:
+        return _quote(value)
+    if _encode is None:
+        import json
+
+        return json.dumps(value, default=refuse_json, ensure_ascii=sys.version_info < (3, 12))
+    return "".join(_encode(value, 0))
+
+
+# --- The Runtime API over one kept connection.
+
+
+class Client:
+    """An HTTP/1.1 client that knows only what the Runtime API sends: a status, headers and a Content-Length."""
+
+    def __init__(self, address):
+        host, _, port = address.rpartition(":")
+        self.host = address
+        self.sock = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
+        self.sock.connect((host, int(port)))
+        self.sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+        self.rest = b""
+        self.get_next = ("GET %sinvocation/next HTTP/1.1\r\nHost: %s\r\n\r\n" % (VERSION, address)).encode()
+
+    def read(self):
+        """One response: status, headers with lower-case names, body."""
+        data = self.rest
+        while True:
+            end = data.find(b"\r\n\r\n")
+            if end >= 0:
+                break
+            more = self.sock.recv(65536)
+            if not more:
+                # The platform has gone: there is nobody left to run for.
+                os._exit(1)
+            data += more
+        lines = data[:end].decode("latin-1").split("\r\n")
+        headers = {}
+        for line in lines[1:]:
+            name, _, value = line.partition(":")
+            headers[name.lower()] = value.strip()
+        size = int(headers.get("content-length", "0"))
+        body = data[end + 4 :]
+        if len(body) < size:
+            buffer = bytearray(size)
+            have = len(body)
+            buffer[:have] = body
+            view = memoryview(buffer)
+            while have < size:
+                count = self.sock.recv_into(view[have:])
+                if not count:
+                    os._exit(1)
+                have += count
+            body = buffer
+            self.rest = b""
+        else:
+            self.rest = body[size:]
+            body = body[:size]
+        return int(lines[0].split(" ", 2)[1]), headers, body
+
+    def post(self, path, body, error_type=None, then_next=False):
+        head = "POST %s%s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\n" % (VERSION, path, self.host)
+        if error_type is not None:
+            head += "Lambda-Runtime-Function-Error-Type: %s\r\n" % one_line(error_type)
+        message = ("%sContent-Length: %d\r\n\r\n" % (head, len(body))).encode("utf-8", "replace") + body
+        # The answer and the request for the next event travel together: one system call less on each side.
+        self.sock.sendall(message + self.get_next if then_next else message)
+        self.read()
+
+
+def one_line(text):
+    return str(text).replace("\r", " ").replace("\n", " ")
+
+
+# --- What a handler gets.
+
+
+class CognitoIdentity:
+    __slots__ = ("cognito_identity_id", "cognito_identity_pool_id")
+
+    def __init__(self, fields):
+        self.cognito_identity_id = fields.get("cognitoIdentityId")
+        self.cognito_identity_pool_id = fields.get("cognitoIdentityPoolId")
+
+
+class Client_:
+    def __init__(self, fields):
+        for name in ("installation_id", "app_title", "app_version_name", "app_version_code", "app_package_name"):
+            setattr(self, name, fields.get(name))
+
+
+Client_.__name__ = Client_.__qualname__ = "Client"
+
+
+class ClientContext:
+    def __init__(self, fields):
+        client = fields.get("client")
+        self.custom = fields.get("custom")
+        self.env = fields.get("env")
+        self.client = Client_(client) if isinstance(client, dict) else None
+
+
+class LambdaContext:
+    """The second argument of a handler; names and types as AWS documents them."""
+
+    def __init__(self, env, headers):
+        self.aws_request_id = headers.get("lambda-runtime-aws-request-id")
+        self.log_group_name = env.get("AWS_LAMBDA_LOG_GROUP_NAME")
+        self.log_stream_name = env.get("AWS_LAMBDA_LOG_STREAM_NAME")
+        self.function_name = env.get("AWS_LAMBDA_FUNCTION_NAME")
+        self.memory_limit_in_mb = env.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
+        self.function_version = env.get("AWS_LAMBDA_FUNCTION_VERSION")
+        self.invoked_function_arn = headers.get("lambda-runtime-invoked-function-arn")
+        self.tenant_id = None
+        client = headers.get("lambda-runtime-client-context")
+        fields = loads(client.encode("latin-1")) if client else None
+        self.client_context = ClientContext(fields) if isinstance(fields, dict) else None
+        identity = headers.get("lambda-runtime-cognito-identity")
+        fields = loads(identity.encode("latin-1")) if identity else None
+        self.identity = CognitoIdentity(fields if isinstance(fields, dict) else {})
+        self._epoch_deadline_time_in_ms = int(headers.get("lambda-runtime-deadline-ms", "0"))
+
+    def get_remaining_time_in_millis(self):
+        return max(self._epoch_deadline_time_in_ms - int(time.time() * 1000), 0)
+
+    def log(self, message):
+        sys.stdout.write(str(message))
+
+    def __repr__(self):
+        names = ("aws_request_id", "log_group_name", "log_stream_name", "function_name", "memory_limit_in_mb")
+        names += ("function_version", "invoked_function_arn", "client_context", "identity", "tenant_id")
+        fields = ",".join("%s=%s" % (name, getattr(self, name)) for name in names)
+        return "LambdaContext([%s])" % fields
+
+
+# --- logging: a root handler in AWS's format, set up at the moment the function imports the module.
+
+
+class LoggingHook:
+    """A finder that only waits for `logging`: importing it always would double the start time."""
+
+    def __init__(self, state):
+        self.state = state
+
+    def find_spec(self, name, path=None, target=None):
+        if name != "logging":
+            return None
+        sys.meta_path.remove(self)
+        from importlib.machinery import PathFinder
+
+        spec = PathFinder.find_spec(name)
+        if spec is not None and spec.loader is not None:
+            run, state = spec.loader.exec_module, self.state
+
+            def exec_module(module):
+                run(module)
+                set_up_logging(module, state)
+
+            spec.loader.exec_module = exec_module
+        return spec
+
+
+def set_up_logging(logging, state):
+    class LambdaLoggerFilter(logging.Filter):
+        def filter(self, record):
+            record.aws_request_id = state.request_id or ""
+            return True
+
+    class LambdaLoggerHandler(logging.Handler):
+        def emit(self, record):
+            # One event of the log, however many lines: the platform turns "\r" back into line breaks.
+            sys.stdout.write(self.format(record).replace("\r\n", "\r").replace("\n", "\r") + "\n")
+
+    form = "[%(levelname)s]\t%(asctime)s.%(msecs)dZ\t%(aws_request_id)s\t%(message)s"
+    formatter = logging.Formatter(form, "%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time.gmtime
+    handler = LambdaLoggerHandler()
+    handler.setFormatter(formatter)
+    handler.addFilter(LambdaLoggerFilter())
+    logging.root.addHandler(handler)
+
+
+# --- Errors.
+
+
+class Fault(Exception):
+    """A failure that AWS names itself."""
+
+    def __init__(self, kind, message, trace=()):
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.trace = list(trace)
+
+
+def describe(error, request_id):
+    """The error as AWS's JSON: message, type, request id, stack trace without this file's own frames."""
+    if isinstance(error, Fault):
+        kind, message, trace = error.kind, error.message, error.trace
+    else:
+        import traceback
+
+        frames = [(f.filename, f.lineno, f.name, f.line) for f in traceback.extract_tb(error.__traceback__)]
+        while frames and frames[0][0] == __file__:
+            frames.pop(0)
+        kind, message, trace = type(error).__name__, str(error), traceback.format_list(frames)
+    return {"errorMessage": message, "errorType": kind, "requestId": request_id or "", "stackTrace": trace}
+
+
+def print_error(fields):
+    text = "[ERROR]"
+    if fields["errorType"]:
+        text += " " + fields["errorType"] + (":" if fields["errorMessage"] else "")
+    if fields["errorMessage"]:
+        text += " " + fields["errorMessage"]
+    lines = text.splitlines() + ["Traceback (most recent call last):"]
+    for entry in fields["stackTrace"]:
+        for line in entry.splitlines():
+            bare = line.lstrip(" ")
+            lines.append(INDENT * ((len(line) - len(bare)) // 2) + bare)
+    sys.stdout.write("\r".join(lines) + "\n")
+
+
+def flush():
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, ValueError, OSError):
+            pass
+
+
+# --- The function.
+
+
+def load(name):
+    """The handler that `_HANDLER` names: `module.function`, the module with `/` or `.` between folders."""
+    module_name, dot, function = name.rpartition(".")
+    if not dot:
+        problem = "not enough values to unpack (expected 2, got 1)"
+        raise Fault("Runtime.MalformedHandlerName", "Bad handler '%s': %s" % (name, problem))
+    dotted = module_name.replace("/", ".")
+    if dotted.split(".")[0] in sys.builtin_module_names:
+        text = "Cannot use built-in module %s as a handler module" % module_name
+        raise Fault("Runtime.BuiltInModuleConflict", text)
+    try:
+        __import__(dotted)
+        module = sys.modules[dotted]
+    except ImportError as error:
+        raise Fault("Runtime.ImportModuleError", "Unable to import module '%s': %s" % (module_name, error)) from None
+    except SyntaxError as error:
+        trace = ['  File "%s" Line %s\n    %s' % (error.filename, error.lineno, error.text)]
+        text = "Syntax error in module '%s': %s" % (module_name, error)
+        raise Fault("Runtime.UserCodeSyntaxError", text, trace) from None
+    try:
+        return getattr(module, function)
+    except AttributeError:
+        text = "Handler '%s' missing on module '%s'" % (function, module_name)
+        raise Fault("Runtime.HandlerNotFound", text) from None
+
+
+def call(handler, env, headers, body):
+    """The handler's answer as JSON bytes."""
+    try:
+        event = loads(body)
+    except Exception as error:
+        raise Fault("Runtime.UnmarshalError", "Unable to unmarshal input: %s" % error) from None
+    answer = handler(event, LambdaContext(env, headers))
+    try:
+        return dumps(answer).encode("utf-8")
+    except Exception as error:
+        raise Fault("Runtime.MarshalError", "Unable to marshal response: %s" % error) from None
+
+
+class State:
+    request_id = None
+
+
+def main():
+    env = os.environ
+    set_path(env, *(sys.argv[1:3] if len(sys.argv) > 2 else ("/opt", "")))
+    sys.argv[1:] = []
+    builtins.exit, builtins.quit = Quitter("exit"), Quitter("quit")
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True, errors="backslashreplace")
+    state = State()
+    sys.meta_path.insert(0, LoggingHook(state))
+    client = Client(env["AWS_LAMBDA_RUNTIME_API"])
+    try:
+        handler = load(env.get("_HANDLER", ""))
+    except Exception as error:
+        fields = describe(error, "")
+        print_error(fields)
+        flush()
+        client.post("init/error", dumps(fields).encode("utf-8", "backslashreplace"), fields["errorType"])
+        sys.exit(1)
+    client.sock.sendall(client.get_next)
+    while True:
+        _, headers, body = client.read()
+        state.request_id = headers.get("lambda-runtime-aws-request-id")
+        trace = headers.get("lambda-runtime-trace-id")
+        if trace:
+            env["_X_AMZN_TRACE_ID"] = trace
+        elif "_X_AMZN_TRACE_ID" in env:
+            del env["_X_AMZN_TRACE_ID"]
+        path, kind = "invocation/%s/response" % state.request_id, None
+        try:
+            answer = call(handler, env, headers, body)
+        except Exception as error:
+            fields = describe(error, state.request_id)
+            print_error(fields)
+            path, kind = "invocation/%s/error" % state.request_id, fields["errorType"]
+            answer = dumps(fields).encode("utf-8", "backslashreplace")
+        body = None
+        flush()
+        client.post(path, answer, kind, then_next=True)
+

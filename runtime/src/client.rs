@@ -1,0 +1,85 @@
+//! Our runtime clients, carried in the binary and written to the data directory at start.
+
+use sha2::{Digest, Sha256};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A client: its folder's name and its files.
+struct Client {
+    name: &'static str,
+    files: &'static [(&'static str, &'static str)],
+}
+
+const CLIENTS: &[Client] = &[
+    Client {
+        name: "python",
+        files: &[
+            ("bootstrap.py", include_str!("../client/python/bootstrap.py")),
+            ("_squall_runtime.py", include_str!("../client/python/_squall_runtime.py")),
+        ],
+    },
+    Client {
+        name: "node",
+        files: &[
+            ("bootstrap.cjs", include_str!("../client/node/bootstrap.cjs")),
+            ("errors.cjs", include_str!("../client/node/errors.cjs")),
+            ("handler.cjs", include_str!("../client/node/handler.cjs")),
+            ("log.cjs", include_str!("../client/node/log.cjs")),
+            ("resolve.mjs", include_str!("../client/node/resolve.mjs")),
+        ],
+    },
+];
+
+/// Where the SDK for Node.js is seen: ESM, which ignores NODE_PATH, climbs from `/var/task` to it.
+pub const NODE_SDK_INSIDE: &str = "/var/node_modules";
+/// Where the SDK for Python is seen.
+pub const PYTHON_SDK_INSIDE: &str = "/var/lang/sdk/python";
+
+/// The folders of the clients on the host.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    pub python: PathBuf,
+    pub node: PathBuf,
+}
+
+impl Clients {
+    /// Writes the clients below `<data>/runtime/<version>` unless they are there.
+    pub fn install(data_dir: &Path) -> io::Result<Self> {
+        let mut hash = Sha256::new();
+        for client in CLIENTS {
+            for (name, text) in client.files {
+                hash.update(name.as_bytes());
+                hash.update([0]);
+                hash.update(text.as_bytes());
+            }
+        }
+        let digest = hash.finalize();
+        let version: String = digest.iter().take(8).map(|b| format!("{b:02x}")).collect();
+        let parent = data_dir.join("runtime");
+        let root = parent.join(&version);
+        if !root.is_dir() {
+            write(&parent, &root)?;
+        }
+        Ok(Self { python: root.join("python"), node: root.join("node") })
+    }
+}
+
+fn write(parent: &Path, root: &Path) -> io::Result<()> {
+    let tmp = root.with_extension(format!("tmp-{}", std::process::id()));
+    for client in CLIENTS {
+        let folder = tmp.join(client.name);
+        std::fs::create_dir_all(&folder)?;
+        for (name, text) in client.files {
+            std::fs::write(folder.join(name), text)?;
+        }
+    }
+    // Code in layers finds the SDK by NODE_PATH, as on AWS: through the runtime's own folder.
+    std::os::unix::fs::symlink(NODE_SDK_INSIDE, tmp.join("node/node_modules"))?;
+    match std::fs::rename(&tmp, root) {
+        Ok(()) => {}
+        // Another server with the same data directory was first.
+        Err(_) if root.is_dir() => std::fs::remove_dir_all(&tmp)?,
+        Err(e) => return Err(e),
+    }
+    std::fs::File::open(parent)?.sync_all()
+}

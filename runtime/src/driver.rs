@@ -1,0 +1,233 @@
+//! The life of one instance: start, init, deadlines, end.
+
+use crate::InvokeError;
+use crate::api;
+use crate::engine::Engine;
+use crate::environment;
+use crate::instance::{Ending, Instance, Phase};
+use crate::launch::{Exit, LaunchError, Source, Spec, Started, Worker};
+use crate::logline::{self, Status};
+use bytes::Bytes;
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until, timeout};
+
+/// AWS's limit on the init phase; past it the init is repeated inside the invocation.
+pub const INIT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the last words of an ended process may take to be read.
+const LAST_WORDS: Duration = Duration::from_millis(250);
+
+/// Runs the instance to its end and reports it gone.
+pub async fn run(engine: Arc<Engine>, instance: Arc<Instance>) {
+    match start(&engine, &instance).await {
+        Ok(running) => {
+            running.watch(&instance).await;
+            running.clean(&instance).await;
+            engine.gone(instance.id);
+        }
+        Err(StartError::Function { kind, payload }) => {
+            init_over(&instance, InitEnd::Error { kind, payload });
+            instance.close();
+            engine.gone(instance.id);
+        }
+        Err(StartError::Exit(exit)) => {
+            init_over(&instance, InitEnd::Exit(exit));
+            instance.close();
+            engine.gone(instance.id);
+        }
+        Err(StartError::Platform(error)) => {
+            tracing::error!(function = %instance.function.function_arn, "{error}");
+            instance.close();
+            engine.start_failed(&instance, error);
+        }
+    }
+}
+
+/// Why an instance does not come to life.
+pub enum StartError {
+    /// The function's own fault, as AWS reports it.
+    Function { kind: String, payload: Bytes },
+    /// As if the process had ended at once.
+    Exit(Exit),
+    /// Ours or the host's.
+    Platform(InvokeError),
+}
+
+impl From<LaunchError> for StartError {
+    fn from(e: LaunchError) -> Self {
+        StartError::Platform(InvokeError::Start(e.to_string()))
+    }
+}
+
+struct Running {
+    worker: Arc<dyn Worker>,
+    api: JoinHandle<()>,
+    output: JoinHandle<()>,
+    _endpoint: Box<dyn Any + Send + Sync>,
+}
+
+async fn start(engine: &Arc<Engine>, instance: &Arc<Instance>) -> Result<Running, StartError> {
+    let spec: Spec = environment::spec(engine, instance).await?;
+    let Started { worker, runtime_api, endpoint, output } = engine.launcher.spawn(spec).await?;
+    let worker: Arc<dyn Worker> = Arc::from(worker);
+    let io = |e: std::io::Error| StartError::Platform(InvokeError::Start(format!("set up an instance's sockets: {e}")));
+    runtime_api.set_nonblocking(true).map_err(io)?;
+    endpoint.set_nonblocking(true).map_err(io)?;
+    instance.output.attach(output).map_err(io)?;
+    let listener = tokio::net::TcpListener::from_std(runtime_api).map_err(io)?;
+    let api = tokio::spawn(api::accept(listener, instance.clone()));
+    let reader = instance.clone();
+    let output = tokio::spawn(async move { reader.output.run().await });
+    let source = Source { function_arn: instance.function.function_arn.clone() };
+    let guard = engine.endpoint.serve(endpoint, source);
+    let is_killed = {
+        let mut state = instance.state.lock();
+        state.worker = Some(worker.clone());
+        state.is_killed
+    };
+    if is_killed {
+        worker.kill();
+    }
+    Ok(Running { worker, api, output, _endpoint: guard })
+}
+
+impl Running {
+    /// Waits for the end of the process, and brings it about where a deadline passes or the init fails.
+    async fn watch(&self, instance: &Arc<Instance>) {
+        let wait = self.worker.wait();
+        tokio::pin!(wait);
+        loop {
+            let wake = arm(instance);
+            let sleep = async {
+                match wake {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                exit = &mut wait => return self.exited(instance, exit).await,
+                () = sleep => {}
+                () = instance.changed.notified() => {}
+            }
+            self.act(instance);
+        }
+    }
+
+    /// Looks at what has changed, and ends the process where that must be.
+    fn act(&self, instance: &Arc<Instance>) {
+        let now = Instant::now();
+        let mut state = instance.state.lock();
+        if let Some((kind, payload)) = state.init_error.take() {
+            drop(state);
+            return self.end(instance, |i| init_over(i, InitEnd::Error { kind, payload }));
+        }
+        let is_init = state.phase == Phase::Init;
+        if let Some(current) = &state.current {
+            if current.deadline <= now {
+                drop(state);
+                self.end(instance, |i| {
+                    if is_init {
+                        init_over(i, InitEnd::Timeout);
+                    } else {
+                        i.end_request(None, Ending::TimedOut);
+                    }
+                });
+            }
+        } else if is_init && instance.born + INIT_TIMEOUT <= now {
+            drop(state);
+            self.end(instance, |i| init_over(i, InitEnd::Timeout));
+        } else if state.next_by.is_some_and(|by| by <= now) {
+            // It has answered, and then neither asked for more nor ended.
+            state.next_by = None;
+            drop(state);
+            self.end(instance, |_| ());
+        }
+    }
+
+    fn end(&self, instance: &Arc<Instance>, say: impl FnOnce(&Arc<Instance>)) {
+        // Stopped first: what it prints later belongs to no request.
+        self.worker.kill();
+        say(instance);
+        instance.close();
+    }
+
+    async fn exited(&self, instance: &Arc<Instance>, mut exit: Exit) {
+        exit.oom |= self.worker.oom_killed();
+        // An answer may have been sent just before the end: its connection is read to the end first.
+        let last = Instant::now() + LAST_WORDS;
+        while instance.state.lock().connections > 0 {
+            if timeout(last - Instant::now(), instance.changed.notified()).await.is_err() {
+                break;
+            }
+        }
+        let (phase, posted) = {
+            let mut state = instance.state.lock();
+            (std::mem::replace(&mut state.phase, Phase::Ended), state.init_error.take())
+        };
+        match (phase, posted) {
+            (Phase::Ended, _) => {}
+            (Phase::Init, Some((kind, payload))) => init_over(instance, InitEnd::Error { kind, payload }),
+            (Phase::Init, None) => init_over(instance, InitEnd::Exit(exit)),
+            _ => match instance.take_undelivered() {
+                Some(call) => instance.engine.requeue(call),
+                None => {
+                    instance.end_request(None, Ending::Exited(exit));
+                }
+            },
+        }
+    }
+
+    async fn clean(self, instance: &Arc<Instance>) {
+        self.worker.kill();
+        let mut output = self.output;
+        if timeout(LAST_WORDS, &mut output).await.is_err() {
+            output.abort();
+        }
+        instance.output.drain();
+        self.api.abort();
+        instance.state.lock().worker = None;
+    }
+}
+
+/// Sets when the driver wakes by itself.
+fn arm(instance: &Arc<Instance>) -> Option<Instant> {
+    let mut state = instance.state.lock();
+    let at = match (&state.current, state.phase) {
+        (_, Phase::Ended) => None,
+        (Some(current), _) => Some(current.deadline),
+        (None, Phase::Init) => Some(instance.born + INIT_TIMEOUT),
+        (None, _) => state.next_by,
+    };
+    state.armed = at;
+    at
+}
+
+enum InitEnd {
+    Error { kind: String, payload: Bytes },
+    Exit(Exit),
+    Timeout,
+}
+
+/// The init has failed: inside a request that is its answer, otherwise the next waiting request tries again.
+fn init_over(instance: &Arc<Instance>, end: InitEnd) {
+    let status = match &end {
+        InitEnd::Error { kind, .. } => Status::Error(kind.clone()),
+        InitEnd::Exit(exit) => Status::Error(logline::exit_error_type(*exit).into()),
+        InitEnd::Timeout => Status::Timeout,
+    };
+    let is_bound = instance.state.lock().current.is_some();
+    let phase = if is_bound { "invoke" } else { "init" };
+    instance.output.drain();
+    instance.output.platform([logline::init_report(instance.born.elapsed(), phase, &status)]);
+    instance.engine.init_failed(instance.id);
+    if is_bound {
+        let ending = match end {
+            InitEnd::Error { kind, payload } => Ending::InitFailed { kind, payload },
+            InitEnd::Exit(exit) => Ending::Exited(exit),
+            InitEnd::Timeout => Ending::TimedOut,
+        };
+        instance.end_request(None, ending);
+    }
+}

@@ -1,0 +1,400 @@
+//! The driver around the pool: carries out its decisions and reports back what happened.
+
+use crate::client::Clients;
+use crate::driver;
+use crate::instance::{Call, Instance, Reply};
+use crate::launch::{EndpointServer, Launcher};
+use crate::logline;
+use crate::output::{Output, Target};
+use crate::pool::{Action, Counts, InstanceId, Limits, Pool, RequestId};
+use crate::runtimes::{Found, Registry};
+use crate::sdk::{Sdk, SdkState};
+use crate::{Function, InvokeError, Options, Request};
+use parking_lot::Mutex;
+use squall_service::{Identity, LogSink, Outcome, SessionCredentials};
+use squall_types::{Clock, Random};
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout};
+
+/// Counts of the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Stats {
+    /// Instances that live, in whatever phase.
+    pub instances: usize,
+    /// Of these, the ones that load their code.
+    pub starting: usize,
+    /// Of these, the ones that wait for a request.
+    pub idle: usize,
+    /// Requests that wait for an instance.
+    pub queued: usize,
+    /// Requests admitted and not answered.
+    pub in_flight: usize,
+}
+
+pub struct Engine {
+    pub options: Options,
+    pub launcher: Arc<dyn Launcher>,
+    pub endpoint: Arc<dyn EndpointServer>,
+    pub clock: Arc<dyn Clock>,
+    pub runtimes: Registry,
+    pub sdk: Sdk,
+    pub clients: Clients,
+    identity: Arc<dyn Identity>,
+    logs: Arc<dyn LogSink>,
+    random: Arc<dyn Random>,
+    born: Instant,
+    is_stopping: AtomicBool,
+    core: Mutex<Core>,
+}
+
+struct Core {
+    pool: Pool,
+    instances: HashMap<InstanceId, Arc<Instance>>,
+    /// Requests that wait for an instance.
+    calls: HashMap<RequestId, Call>,
+}
+
+impl Engine {
+    fn now(&self) -> Duration {
+        self.born.elapsed()
+    }
+
+    /// Tells the pool something and carries out what it decides.
+    fn tell<T>(self: &Arc<Self>, event: impl FnOnce(&mut Core, Duration) -> T) -> T {
+        let now = self.now();
+        let mut core = self.core.lock();
+        let answer = event(&mut core, now);
+        let actions = core.pool.take_actions();
+        drop(core);
+        for action in actions {
+            self.act(action);
+        }
+        answer
+    }
+
+    fn act(self: &Arc<Self>, action: Action) {
+        match action {
+            Action::Assign { request, instance, thaw } => self.assign(request, instance, thaw),
+            Action::Start { instance, function, bound } => self.start(instance, function, bound),
+            Action::Kill { instance } => {
+                let found = self.core.lock().instances.get(&instance).cloned();
+                if let Some(instance) = found {
+                    instance.kill();
+                }
+            }
+            // Carried out under the lock, in `tick`.
+            Action::Freeze { .. } => {}
+        }
+    }
+
+    fn assign(self: &Arc<Self>, request: RequestId, instance: InstanceId, thaw: bool) {
+        let (call, instance) = {
+            let mut core = self.core.lock();
+            (core.calls.remove(&request), core.instances.get(&instance).cloned())
+        };
+        let Some(call) = call else { return };
+        let Some(instance) = instance else { return self.requeue(call) };
+        if thaw {
+            let worker = instance.state.lock().worker.clone();
+            if let Some(Err(e)) = worker.map(|w| w.thaw()) {
+                tracing::warn!(instance = instance.id, "thaw an instance: {e}");
+                instance.kill();
+            }
+        }
+        if let Err(call) = instance.begin(call, false) {
+            self.requeue(call);
+        }
+    }
+
+    fn start(self: &Arc<Self>, id: InstanceId, function: Arc<Function>, bound: Option<RequestId>) {
+        let mut hex = [0u8; 16];
+        self.random.fill(&mut hex);
+        let hex: String = hex.iter().map(|b| format!("{b:02x}")).collect();
+        let output = Output::new(Target {
+            sink: self.logs.clone(),
+            clock: self.clock.clone(),
+            region: function.region.clone(),
+            group: function.log_group.clone(),
+            stream: logline::stream_name(self.clock.now(), &function.version, &hex),
+        });
+        let instance = Arc::new(Instance::new(id, function, self.clone(), output));
+        let call = {
+            let mut core = self.core.lock();
+            core.instances.insert(id, instance.clone());
+            bound.and_then(|request| core.calls.remove(&request))
+        };
+        if let Some(call) = call {
+            // A new instance takes anything.
+            let _ = instance.begin(call, true);
+        }
+        tokio::spawn(driver::run(self.clone(), instance));
+    }
+
+    /// Puts a request back to the head of its queue: its instance had ended before it began.
+    pub fn requeue(self: &Arc<Self>, call: Call) {
+        self.tell(|core, now| {
+            let request = call.request;
+            core.calls.insert(request, call);
+            core.pool.requeue(request, now);
+        });
+    }
+
+    /// See [`Pool::ready`].
+    pub fn ready(self: &Arc<Self>, instance: InstanceId) {
+        self.tell(|core, now| core.pool.ready(instance, now));
+    }
+
+    /// See [`Pool::answered`].
+    pub fn answered(self: &Arc<Self>, request: RequestId) {
+        self.tell(|core, _| core.pool.answered(request));
+    }
+
+    /// See [`Pool::init_failed`].
+    pub fn init_failed(self: &Arc<Self>, instance: InstanceId) {
+        self.tell(|core, now| core.pool.init_failed(instance, now));
+    }
+
+    /// See [`Pool::gone`].
+    pub fn gone(self: &Arc<Self>, instance: InstanceId) {
+        self.tell(|core, now| {
+            core.instances.remove(&instance);
+            core.pool.gone(instance, now);
+        });
+    }
+
+    /// The instance could not be started: the request for which it was answers with the reason.
+    pub fn start_failed(self: &Arc<Self>, instance: &Arc<Instance>, error: InvokeError) {
+        let bound = instance.fail_bound();
+        let call = self.tell(|core, now| {
+            core.instances.remove(&instance.id);
+            if let Some(call) = bound {
+                core.pool.answered(call.request);
+                core.pool.gone(instance.id, now);
+                return Some(call);
+            }
+            core.pool.start_failed(instance.id, now).and_then(|request| core.calls.remove(&request))
+        });
+        if let Some(call) = call {
+            let _ = call.reply.send(Err(error));
+        }
+    }
+
+    fn cancel(self: &Arc<Self>, request: RequestId) -> bool {
+        self.tell(|core, _| {
+            let was_waiting = core.pool.cancel(request);
+            if was_waiting {
+                core.calls.remove(&request);
+            }
+            was_waiting
+        })
+    }
+
+    fn tick(self: &Arc<Self>) {
+        let now = self.now();
+        let mut core = self.core.lock();
+        core.pool.tick(now);
+        let actions = core.pool.take_actions();
+        for action in &actions {
+            let Action::Freeze { instance } = action else { continue };
+            // Under the lock: a request that is assigned a moment later must find it frozen, or not at all.
+            let worker = core.instances.get(instance).and_then(|i| i.state.lock().worker.clone());
+            if let Some(Err(e)) = worker.map(|w| w.freeze()) {
+                tracing::debug!(instance, "freeze an instance: {e}");
+            }
+        }
+        drop(core);
+        for action in actions {
+            self.act(action);
+        }
+    }
+
+    /// Temporary credentials for an instance.
+    pub async fn session(&self, function: &Function, slack: Duration) -> Result<SessionCredentials, InvokeError> {
+        let valid = Duration::from_secs(self.options.age_max_s) + slack;
+        let session = self.identity.session(&function.role_arn, &function.name, valid).await;
+        session.ok_or_else(|| InvokeError::Start(format!("the role {} gives no credentials", function.role_arn)))
+    }
+}
+
+/// Takes a request back when its caller has gone while it still waits.
+struct Waiting<'a> {
+    engine: &'a Arc<Engine>,
+    request: RequestId,
+    is_over: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.engine.cancel(self.request);
+        }
+    }
+}
+
+/// The invocation core. Cheap to clone.
+#[derive(Clone)]
+pub struct Runtime {
+    engine: Arc<Engine>,
+}
+
+impl Runtime {
+    /// Starts the core: writes the runtime clients, begins to look for interpreters. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// The data directory cannot be written.
+    pub fn start(
+        options: Options,
+        launcher: Arc<dyn Launcher>,
+        identity: Arc<dyn Identity>,
+        logs: Arc<dyn LogSink>,
+        endpoint: Arc<dyn EndpointServer>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> io::Result<Self> {
+        let clients = Clients::install(&options.data_dir)?;
+        let limits = Limits {
+            concurrency: options.concurrency,
+            instances_max: options.instances_max,
+            memory_mb_max: options.instances_memory_mb_max,
+            starting_max: options.starting_max.max(1),
+            keep_alive: Duration::from_secs(options.keep_alive_s),
+            age_max: Duration::from_secs(options.age_max_s.min(36_000)),
+            freeze_after: Duration::from_millis(options.freeze_after_ms),
+        };
+        let engine = Arc::new(Engine {
+            runtimes: Registry::start(&options, clients.python.clone()),
+            sdk: Sdk::new(&options),
+            clients,
+            launcher,
+            endpoint,
+            clock,
+            identity,
+            logs,
+            random,
+            born: Instant::now(),
+            is_stopping: AtomicBool::new(false),
+            core: Mutex::new(Core { pool: Pool::new(limits), instances: HashMap::new(), calls: HashMap::new() }),
+            options,
+        });
+        tokio::spawn(keep_house(Arc::downgrade(&engine)));
+        Ok(Self { engine })
+    }
+
+    /// Runs one request. Once an instance has taken it, it runs to its end even if this future is dropped; before that,
+    /// dropping takes it back.
+    ///
+    /// # Errors
+    /// The request was not run: see [`InvokeError`]. A function that fails is an [`Outcome`] with `function_error`.
+    pub async fn invoke(&self, function: Arc<Function>, request: Request) -> Result<Outcome, InvokeError> {
+        let engine = &self.engine;
+        if engine.is_stopping.load(Ordering::Relaxed) {
+            return Err(InvokeError::Stopping);
+        }
+        let patience = function.timeout + driver::INIT_TIMEOUT;
+        let (reply, mut answer) = oneshot::channel::<Reply>();
+        let request = engine.tell(|core, now| {
+            let id = core.pool.request(&function, now).map_err(InvokeError::Throttled)?;
+            core.calls.insert(id, Call { request: id, input: request, reply });
+            Ok(id)
+        })?;
+        let mut waiting = Waiting { engine, request, is_over: false };
+        let lost = |_| InvokeError::Start("the instance was lost".into());
+        let mut answered = timeout(patience, &mut answer).await;
+        if answered.is_err() {
+            if engine.cancel(request) {
+                waiting.is_over = true;
+                return Err(InvokeError::NoCapacity);
+            }
+            answered = Ok(answer.await);
+        }
+        waiting.is_over = true;
+        match answered {
+            Ok(reply) => reply.map_err(lost)?,
+            Err(_) => Err(InvokeError::NoCapacity),
+        }
+    }
+
+    /// Lets instances of the function drain, but for those of revision `keep`: after a change of code or configuration, or with
+    /// `None` when the function is deleted. No request is dropped.
+    pub fn retire(&self, function_arn: &str, keep: Option<u64>) {
+        self.engine.tell(|core, _| core.pool.retire(function_arn, keep));
+    }
+
+    /// Tells the reserved concurrency of a function that may not have been invoked yet: the rest of the account shares what is
+    /// left.
+    pub fn reserve(&self, function_arn: &str, reserved: Option<u32>) {
+        self.engine.tell(|core, _| core.pool.reserve(function_arn, reserved));
+    }
+
+    /// Makes ready what functions of this runtime need beyond their package: waits for the SDK, installing it on first need.
+    ///
+    /// # Errors
+    /// The host lacks the runtime; the text says how to add it.
+    pub async fn prepare(&self, runtime: &str) -> Result<SdkState, String> {
+        let found = self.engine.runtimes.find(runtime).await?;
+        Ok(self.engine.sdk.prepare(&found, &self.engine.runtimes).await)
+    }
+
+    /// The interpreter that serves a runtime identifier.
+    ///
+    /// # Errors
+    /// The host lacks it; the text says how to add it.
+    pub async fn find(&self, runtime: &str) -> Result<Arc<Found>, String> {
+        self.engine.runtimes.find(runtime).await
+    }
+
+    /// Every runtime found, once the search is over.
+    pub async fn runtimes(&self) -> Vec<Arc<Found>> {
+        self.engine.runtimes.all().await
+    }
+
+    /// What is known of the SDKs so far, by family, for health and doctor.
+    #[must_use]
+    pub fn sdks(&self) -> Vec<(String, SdkState)> {
+        self.engine.sdk.states()
+    }
+
+    /// Counts of the moment.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let Counts { instances, starting, idle, queued, in_flight } = self.engine.core.lock().pool.counts();
+        Stats { instances, starting, idle, queued, in_flight }
+    }
+
+    /// Takes no new requests, lets running ones finish for at most `grace`, then ends every instance.
+    pub async fn shutdown(&self, grace: Duration) {
+        let engine = &self.engine;
+        engine.is_stopping.store(true, Ordering::Relaxed);
+        engine.tell(|core, _| core.pool.stop());
+        let last = Instant::now() + grace;
+        while self.stats().in_flight > 0 && Instant::now() < last {
+            sleep(Duration::from_millis(10)).await;
+        }
+        let rest: Vec<_> = engine.core.lock().instances.values().cloned().collect();
+        for instance in rest {
+            instance.kill();
+        }
+        let last = Instant::now() + Duration::from_secs(2);
+        while self.stats().instances > 0 && Instant::now() < last {
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+async fn keep_house(engine: Weak<Engine>) {
+    loop {
+        let pause = {
+            let Some(engine) = engine.upgrade() else { return };
+            engine.tick();
+            let is_empty = engine.core.lock().instances.is_empty();
+            let freeze = engine.options.freeze_after_ms;
+            if is_empty || freeze == 0 { 1000 } else { freeze.clamp(20, 1000) }
+        };
+        sleep(Duration::from_millis(pause)).await;
+    }
+}

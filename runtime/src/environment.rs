@@ -1,0 +1,206 @@
+//! What an instance is started with: program, environment, mounts, limits.
+
+use crate::client::{NODE_SDK_INSIDE, PYTHON_SDK_INSIDE};
+use crate::driver::StartError;
+use crate::engine::Engine;
+use crate::instance::Instance;
+use crate::launch::{ENDPOINT, Exit, Layout, Mount, RUNTIME_API, Spec};
+use crate::runtimes::{Family, Found};
+use crate::{Function, InvokeError, logline};
+use squall_service::SessionCredentials;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// MemorySize that stands for one vCPU on AWS.
+const MB_PER_CPU: u64 = 1769;
+/// Least of an instance's session beyond its greatest age: the longest invocation, and room.
+const SESSION_SLACK: Duration = Duration::from_secs(1800);
+
+/// Everything that the launcher needs; writes the stream's first line.
+pub async fn spec(engine: &Arc<Engine>, instance: &Arc<Instance>) -> Result<Spec, StartError> {
+    let function = &instance.function;
+    let found =
+        engine.runtimes.find(&function.runtime).await.map_err(|e| StartError::Platform(InvokeError::Runtime(e)))?;
+    let line = logline::init_start(&found.log_name(), &found.log_version(), &found.version_arn(&function.region));
+    instance.output.platform([line]);
+    let session = engine.session(function, SESSION_SLACK).await.map_err(StartError::Platform)?;
+
+    let (client, sdk_inside) = match found.family {
+        Family::Node(_) => (Some(&engine.clients.node), NODE_SDK_INSIDE),
+        Family::Python(_) => (Some(&engine.clients.python), PYTHON_SDK_INSIDE),
+        Family::Provided => (None, ""),
+    };
+    let sdk = engine.sdk.folder(&found).map(|host| Mount { host, inside: sdk_inside.into() });
+    let nowhere = PathBuf::from("/var/runtime");
+    let opt = function.opt_dir.as_deref();
+    let layout = Layout::new(&engine.launcher, &function.code_dir, opt, client.unwrap_or(&nowhere), sdk.as_ref());
+    let is_on_host_paths = engine.launcher.is_on_host_paths();
+
+    let mut argv = command(function, &found, &layout, is_on_host_paths)?;
+    if let Some(wrapper) = function.env.iter().find(|(k, _)| k == "AWS_LAMBDA_EXEC_WRAPPER").map(|(_, v)| v) {
+        wrap(&mut argv, function, &layout, &found, wrapper)?;
+    }
+    let mut mounts = if is_on_host_paths { Vec::new() } else { found.mounts.clone() };
+    if let Some(client) = client {
+        mounts.push(Mount { host: client.clone(), inside: "/var/runtime".into() });
+    }
+    mounts.extend(sdk);
+    let cpu = |full: u64| (u64::from(function.memory_mb) * full / MB_PER_CPU).max(2);
+    Ok(Spec {
+        id: format!("{}-{}", function.name, instance.id),
+        argv,
+        env: variables(function, &found, &layout, &session, instance.output.stream()),
+        code: function.code_dir.clone(),
+        opt: function.opt_dir.clone(),
+        mounts,
+        memory_bytes: u64::from(function.memory_mb) << 20,
+        tmp_bytes: u64::from(function.tmp_mb) << 20,
+        pids_max: engine.options.pids_max,
+        cpu_shares: cpu(1024),
+        cpu_quota_percent: engine.options.cpu_quota.then(|| u32::try_from(cpu(100)).unwrap_or(100)),
+    })
+}
+
+fn command(function: &Function, found: &Found, layout: &Layout, on_host: bool) -> Result<Vec<OsString>, StartError> {
+    let exe = if on_host { &found.exe } else { &found.exe_inside };
+    let mut argv: Vec<OsString> = vec![exe.into()];
+    match found.family {
+        Family::Python(_) => {
+            argv.extend(["-I", "-S"].map(Into::into));
+            argv.push(format!("{}/bootstrap.py", layout.runtime).into());
+            argv.push(layout.opt.clone().into());
+            argv.push(layout.sdk.clone().unwrap_or_default().into());
+        }
+        Family::Node(_) => {
+            // As AWS does: V8 cannot see the limit from inside and would grow past it instead of collecting.
+            argv.push(format!("--max-old-space-size={}", (function.memory_mb * 9 / 10).max(64)).into());
+            argv.push(format!("--max-semi-space-size={}", (function.memory_mb / 20).clamp(1, 64)).into());
+            argv.push(format!("{}/bootstrap.cjs", layout.runtime).into());
+        }
+        Family::Provided => argv = vec![bootstrap(function, layout)?],
+    }
+    Ok(argv)
+}
+
+/// The program of a custom runtime: in the package, else in a layer.
+fn bootstrap(function: &Function, layout: &Layout) -> Result<OsString, StartError> {
+    use std::os::unix::fs::PermissionsExt;
+    let invalid = |text: String| {
+        let failure = logline::Failure { kind: "Runtime.InvalidEntrypoint".into(), message: text };
+        StartError::Function { kind: failure.kind.clone(), payload: failure.payload().into() }
+    };
+    let places = [(Some(&function.code_dir), &layout.task), (function.opt_dir.as_ref(), &layout.opt)];
+    for (host, inside) in places {
+        let Some(Ok(meta)) = host.map(|h| std::fs::metadata(h.join("bootstrap"))) else { continue };
+        if meta.permissions().mode() & 0o111 == 0 {
+            return Err(invalid(format!("fork/exec {inside}/bootstrap: permission denied")));
+        }
+        return Ok(format!("{inside}/bootstrap").into());
+    }
+    Err(invalid("Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]".into()))
+}
+
+/// `AWS_LAMBDA_EXEC_WRAPPER`: the runtime is started by the function's own program.
+fn wrap(
+    argv: &mut Vec<OsString>,
+    function: &Function,
+    layout: &Layout,
+    found: &Found,
+    wrapper: &str,
+) -> Result<(), StartError> {
+    if found.family == Family::Provided {
+        return Ok(());
+    }
+    let host = |prefix: &str, folder: &Path| wrapper.strip_prefix(prefix).map(|rest| folder.join(rest));
+    let on_host = host("/var/task/", &function.code_dir)
+        .or_else(|| function.opt_dir.as_deref().and_then(|opt| host("/opt/", opt)));
+    if !on_host.is_some_and(|path| path.is_file()) {
+        // What the shell that starts the runtime on AWS says of a missing program.
+        return Err(StartError::Exit(Exit { code: Some(127), ..Exit::default() }));
+    }
+    let inside = wrapper.replacen("/var/task/", &format!("{}/", layout.task), 1).replacen(
+        "/opt/",
+        &format!("{}/", layout.opt),
+        1,
+    );
+    argv.insert(0, inside.into());
+    Ok(())
+}
+
+/// The environment: AWS's variables, then the function's own.
+fn variables(
+    function: &Function,
+    found: &Found,
+    layout: &Layout,
+    session: &SessionCredentials,
+    stream: &str,
+) -> Vec<(OsString, OsString)> {
+    let Layout { task, opt, runtime, .. } = layout;
+    let lang = found.prefix_inside.as_deref().unwrap_or("/var/lang");
+    let mut env: Vec<(String, String)> = Vec::with_capacity(48 + function.env.len());
+    let mut set = |name: &str, value: String| env.push((name.to_owned(), value));
+    set("AWS_LAMBDA_FUNCTION_NAME", function.name.clone());
+    set("AWS_LAMBDA_FUNCTION_VERSION", function.version.clone());
+    set("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", function.memory_mb.to_string());
+    set("AWS_LAMBDA_LOG_GROUP_NAME", function.log_group.clone());
+    set("AWS_LAMBDA_LOG_STREAM_NAME", stream.to_owned());
+    set("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".into());
+    set("AWS_LAMBDA_RUNTIME_API", RUNTIME_API.into());
+    set("AWS_ENDPOINT_URL", format!("http://{ENDPOINT}"));
+    set("AWS_REGION", function.region.clone());
+    set("AWS_DEFAULT_REGION", function.region.clone());
+    set("AWS_ACCESS_KEY_ID", session.access_key_id.clone());
+    set("AWS_SECRET_ACCESS_KEY", session.secret_access_key.clone());
+    set("AWS_SESSION_TOKEN", session.session_token.clone());
+    set("AWS_XRAY_CONTEXT_MISSING", "LOG_ERROR".into());
+    // Nothing listens there: the X-Ray SDKs send by UDP and lose the segments in silence.
+    set("AWS_XRAY_DAEMON_ADDRESS", "127.0.0.1:2000".into());
+    set("_AWS_XRAY_DAEMON_ADDRESS", "127.0.0.1".into());
+    set("_AWS_XRAY_DAEMON_PORT", "2000".into());
+    set("_HANDLER", function.handler.clone());
+    set("LAMBDA_TASK_ROOT", task.clone());
+    set("LAMBDA_RUNTIME_DIR", runtime.clone());
+    set("LANG", locale().into());
+    set("TZ", ":UTC".into());
+    set("PWD", task.clone());
+    let libraries = format!("/lib64:/usr/lib64:{runtime}:{runtime}/lib:{task}:{task}/lib:{opt}/lib");
+    match found.family {
+        Family::Provided => {
+            set("PATH", format!("/usr/local/bin:/usr/bin/:/bin:{opt}/bin"));
+            set("LD_LIBRARY_PATH", libraries);
+        }
+        _ => {
+            set("AWS_EXECUTION_ENV", format!("AWS_Lambda_{}", found.id));
+            set("PATH", format!("{lang}/bin:/usr/local/bin:/usr/bin/:/bin:{opt}/bin"));
+            set("LD_LIBRARY_PATH", format!("{lang}/lib:{libraries}"));
+        }
+    }
+    match found.family {
+        Family::Node(major) => {
+            let own = format!("{opt}/nodejs/node{major}/node_modules:{opt}/nodejs/node_modules");
+            // On the host's own paths the runtime's folder has no link that leads to the SDK.
+            let sdk = layout.sdk.as_ref().filter(|sdk| *sdk != NODE_SDK_INSIDE).cloned();
+            let sdk = sdk.unwrap_or_else(|| format!("{runtime}/node_modules"));
+            set("NODE_PATH", format!("{own}:{sdk}:{runtime}:{task}"));
+        }
+        Family::Python(_) => set("PYTHONPATH", runtime.clone()),
+        Family::Provided => {}
+    }
+    for (name, value) in &function.env {
+        env.retain(|(n, _)| n != name);
+        env.push((name.clone(), value.clone()));
+    }
+    env.into_iter().map(|(k, v)| (k.into(), v.into())).collect()
+}
+
+/// AWS's locale where the host has it; the C library's own UTF-8 locale otherwise.
+fn locale() -> &'static str {
+    static LOCALE: std::sync::OnceLock<&'static str> = std::sync::OnceLock::new();
+    LOCALE.get_or_init(|| {
+        let has =
+            Path::new("/usr/lib/locale/en_US.utf8").exists() || Path::new("/usr/lib/locale/locale-archive").exists();
+        if has { "en_US.UTF-8" } else { "C.UTF-8" }
+    })
+}

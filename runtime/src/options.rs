@@ -1,0 +1,111 @@
+//! Options of the crate.
+
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// What the operator can set, in the section `[runtime]`. Since 0.1.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// Concurrent executions of the whole account; beyond it requests are refused with 429. Default 1000.
+    pub concurrency: u32,
+    /// Most instances on this machine, busy or idle. Default 1000.
+    pub instances_max: u32,
+    /// Most memory in MB that the MemorySize of all instances may add up to; 0 = no bound (instances seldom use what they
+    /// may). Default 0.
+    pub instances_memory_mb_max: u64,
+    /// Most instances that load their code at the same time: more would only make each of them slower. Default 64.
+    pub starting_max: u32,
+    /// Seconds that an idle instance is kept. Default 600.
+    pub keep_alive_s: u64,
+    /// Seconds after which an instance is replaced; its credentials live that long. Default 21600, at most 36000.
+    pub age_max_s: u64,
+    /// Milliseconds of idleness after which an instance is frozen; 0 = never. Default 100.
+    pub freeze_after_ms: u64,
+    /// Most processes and threads of one instance. Default 1024, as on AWS.
+    pub pids_max: u32,
+    /// Gives each instance a hard CPU limit in proportion to its memory (1769 MB = one vCPU) instead of a share. Default false.
+    pub cpu_quota: bool,
+    /// Paths of interpreters by runtime identifier, such as `"nodejs18.x" = "/opt/node18/bin/node"`. They win over what is found.
+    pub runtimes: BTreeMap<String, PathBuf>,
+    /// Folder with prepared SDKs: `python3.11/` as `pip install --target` makes it, `nodejs/node_modules`. Default: none, SDKs
+    /// are installed from the package registries on first need.
+    pub sdk_dir: Option<PathBuf>,
+    /// Whether SDKs are installed on first need. Default true.
+    pub sdk_install: bool,
+    /// The npm packages that make up the SDK for Node.js.
+    pub sdk_node_packages: Vec<String>,
+    /// The PyPI packages that make up the SDK for Python.
+    pub sdk_python_packages: Vec<String>,
+    /// Folder for runtime clients, caches and SDKs. Set by the application.
+    #[serde(skip)]
+    pub data_dir: PathBuf,
+    /// What the application knows of the host. Set by the application.
+    #[serde(skip)]
+    pub host: Host,
+}
+
+/// The part of the process's environment that the search for interpreters needs.
+#[derive(Clone, Debug, Default)]
+pub struct Host {
+    /// `PATH`.
+    pub path: OsString,
+    /// `HOME`.
+    pub home: Option<PathBuf>,
+    /// Folder of version managers that is not below `HOME`: the values of `PYENV_ROOT`, `NVM_DIR`, `FNM_DIR`, `VOLTA_HOME`,
+    /// `ASDF_DATA_DIR`, `MISE_DATA_DIR`, `UV_PYTHON_INSTALL_DIR` by name.
+    pub managers: BTreeMap<String, PathBuf>,
+}
+
+const NODE_PACKAGES: &[&str] = &[
+    "@aws-sdk/client-api-gateway",
+    "@aws-sdk/client-apigatewaymanagementapi",
+    "@aws-sdk/client-cloudwatch",
+    "@aws-sdk/client-cloudwatch-logs",
+    "@aws-sdk/client-cognito-identity-provider",
+    "@aws-sdk/client-dynamodb",
+    "@aws-sdk/client-eventbridge",
+    "@aws-sdk/client-iam",
+    "@aws-sdk/client-kinesis",
+    "@aws-sdk/client-kms",
+    "@aws-sdk/client-lambda",
+    "@aws-sdk/client-s3",
+    "@aws-sdk/client-scheduler",
+    "@aws-sdk/client-secrets-manager",
+    "@aws-sdk/client-sfn",
+    "@aws-sdk/client-sns",
+    "@aws-sdk/client-sqs",
+    "@aws-sdk/client-ssm",
+    "@aws-sdk/client-sts",
+    "@aws-sdk/credential-providers",
+    "@aws-sdk/lib-dynamodb",
+    "@aws-sdk/lib-storage",
+    "@aws-sdk/s3-presigned-post",
+    "@aws-sdk/s3-request-presigner",
+    "@aws-sdk/util-dynamodb",
+];
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            concurrency: 1000,
+            instances_max: 1000,
+            instances_memory_mb_max: 0,
+            starting_max: 64,
+            keep_alive_s: 600,
+            age_max_s: 21_600,
+            freeze_after_ms: 100,
+            pids_max: 1024,
+            cpu_quota: false,
+            runtimes: BTreeMap::new(),
+            sdk_dir: None,
+            sdk_install: true,
+            sdk_node_packages: NODE_PACKAGES.iter().map(|p| (*p).to_owned()).collect(),
+            sdk_python_packages: vec!["boto3".into()],
+            data_dir: PathBuf::new(),
+            host: Host::default(),
+        }
+    }
+}
