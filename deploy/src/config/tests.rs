@@ -50,10 +50,7 @@ fn unknown_and_unsupported_keys_name_file_line_and_key() {
             "resources:\n  Resources:\n    B:\n      Type: AWS::S3::Bucket",
             "serverless.yml:7: the resource type `AWS::S3::Bucket` of `B` is not supported yet",
         ),
-        (
-            "  httpApi:\n    corss: true",
-            "serverless.yml:5: unknown key `provider.httpApi.corss`; did you mean `cors`?",
-        ),
+        ("  httpApi:\n    corss: true", "serverless.yml:5: unknown key `provider.httpApi.corss`; did you mean `cors`?"),
     ];
     for (text, expected) in cases {
         assert_eq!(fault(text), expected, "{text}");
@@ -68,9 +65,18 @@ fn wrong_values_name_their_line() {
         ("  environment: [a]", "serverless.yml:4: `provider.environment` must be a mapping, not a list"),
         ("  environment: {A: {b: 1}}", "serverless.yml:4: `provider.environment.A` must be text, not a mapping"),
         ("  environment: {A-B: 1}", "serverless.yml:4: `provider.environment`: `A-B` is no name for a variable"),
-        ("  architecture: mips", "serverless.yml:4: `provider.architecture: mips` is not supported; supported: x86_64, arm64"),
-        ("  versionFunctions: true", "serverless.yml:4: `provider.versionFunctions: true` is not supported: a deploy publishes no versions"),
-        ("  iam: {role: MyRole}", "serverless.yml:4: `provider.iam.role: MyRole`: only the ARN of a role is supported here"),
+        (
+            "  architecture: mips",
+            "serverless.yml:4: `provider.architecture: mips` is not supported; supported: x86_64, arm64",
+        ),
+        (
+            "  versionFunctions: true",
+            "serverless.yml:4: `provider.versionFunctions: true` is not supported: a deploy publishes no versions",
+        ),
+        (
+            "  iam: {role: MyRole}",
+            "serverless.yml:4: `provider.iam.role: MyRole`: only the ARN of a role is supported here",
+        ),
         ("frameworkVersion: '1'", "serverless.yml:4: `frameworkVersion: 1`: the dialects understood are 2, 3 and 4"),
         ("functions: {f: {}}", "serverless.yml:4: `functions.f.handler` is missing"),
         ("functions: [1]", "serverless.yml:4: each part of `functions` must be a mapping, not a number"),
@@ -78,15 +84,15 @@ fn wrong_values_name_their_line() {
             "functions: {f: {handler: a.b, events: [http: users]}}",
             "serverless.yml:4: `functions.f.events.http: users` must be a method and a path, such as GET users/{id}",
         ),
-        (
-            "functions: {f: {handler: a.b, events: [httpApi: GET /a{b}]}}",
-            "serverless.yml:4: ",
-        ),
+        ("functions: {f: {handler: a.b, events: [httpApi: GET /a{b}]}}", "serverless.yml:4: "),
         (
             "functions: {f: {handler: a.b, events: [http: FETCH a]}}",
             "serverless.yml:4: `functions.f.events.http`: `FETCH` is no method; methods: get, post, put, patch, delete, head, options, any",
         ),
-        ("functions: {f: {handler: a.b, url: {invokeMode: RESPONSE_STREAM}}}", "serverless.yml:4: `functions.f.url.invokeMode: RESPONSE_STREAM` is not supported; supported: BUFFERED"),
+        (
+            "functions: {f: {handler: a.b, url: {invokeMode: RESPONSE_STREAM}}}",
+            "serverless.yml:4: `functions.f.url.invokeMode: RESPONSE_STREAM` is not supported; supported: BUFFERED",
+        ),
     ];
     for (text, expected) in cases {
         let found = fault(text);
@@ -94,7 +100,8 @@ fn wrong_values_name_their_line() {
     }
     let bare = yaml::parse("s.yml", "provider: aws\n").and_then(|n| read(&n)).expect_err("no service");
     assert_eq!(bare.to_string(), "s.yml:1: `service` is missing");
-    let google = yaml::parse("s.yml", "service: a\nprovider: {name: google}").and_then(|n| read(&n)).expect_err("google");
+    let google =
+        yaml::parse("s.yml", "service: a\nprovider: {name: google}").and_then(|n| read(&n)).expect_err("google");
     assert_eq!(google.to_string(), "s.yml:2: `provider.name: google` is not supported; supported: aws");
 }
 
@@ -114,7 +121,10 @@ fn harmless_settings_are_checked_and_accepted() {
     ] {
         assert_eq!(fault(text), "", "{text}");
     }
-    assert_eq!(fault("  deploymentMethod: changesets"), "serverless.yml:4: `provider.deploymentMethod: changesets` is not supported; supported: direct");
+    assert_eq!(
+        fault("  deploymentMethod: changesets"),
+        "serverless.yml:4: `provider.deploymentMethod: changesets` is not supported; supported: direct"
+    );
 }
 
 #[test]
@@ -154,7 +164,8 @@ fn urls_stand_at_the_function_or_among_its_events() {
 
 #[test]
 fn payload_versions_may_be_numbers() {
-    for (text, expected) in [("'1.0'", Payload::V1), ("1.0", Payload::V1), ("2.0", Payload::V2), ("'2.0'", Payload::V2)] {
+    for (text, expected) in [("'1.0'", Payload::V1), ("1.0", Payload::V1), ("2.0", Payload::V2), ("'2.0'", Payload::V2)]
+    {
         assert_eq!(service(&format!("  httpApi: {{payload: {text}}}")).provider.http_api.payload, expected);
     }
 }

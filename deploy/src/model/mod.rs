@@ -57,6 +57,26 @@ pub struct Stack {
     pub outputs: Vec<(String, String)>,
 }
 
+impl Stack {
+    /// A stack that wants nothing, which is how everything is removed.
+    #[must_use]
+    pub fn nothing(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            service: String::new(),
+            stage: String::new(),
+            region: String::new(),
+            role: None,
+            log_groups: Vec::new(),
+            tables: Vec::new(),
+            functions: Vec::new(),
+            rest_api: None,
+            http_api: None,
+            outputs: Vec::new(),
+        }
+    }
+}
+
 /// The role that functions run under.
 #[derive(Clone, Debug, Serialize)]
 pub struct Role {
@@ -196,8 +216,7 @@ pub struct Route {
 ///
 /// # Errors
 /// [`Error::Config`] for names that are too long and for routes that two functions claim.
-pub(crate) fn expand(service: &Service, at_file: &Pos, names: &names::Known) -> Result<Stack, Error> {
-    let known = names;
+pub(crate) fn expand(service: &Service, at_file: &Pos, known: &names::Known) -> Result<Stack, Error> {
     let needs_role = service.provider.iam.role.is_none() && service.functions.iter().any(|f| f.role.is_none());
     let role = if needs_role { Some(role(service, at_file, known)?) } else { None };
     let default_role = match (&service.provider.iam.role, &role) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::read_service_name;
-use crate::error::Error;
+use crate::error::{Error, at};
 use crate::intrinsics::{Named, Names, late};
 use crate::yaml::{Node, Value};
 
@@ -36,6 +36,13 @@ pub(crate) fn known(root: &Node, stage: &str, region: &str, account: &str) -> Re
         found.and_then(Node::as_str).map(str::to_owned)
     };
     let stack = text(&["stackName"]).unwrap_or_else(|| format!("{service}-{stage}"));
+    let is_name = |s: &str| (1..=128).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    if !is_name(&stack) {
+        return Err(at(
+            &root.at,
+            format!("the stack's name `{stack}` may have letters, digits and hyphens, at most 128"),
+        ));
+    }
     let role_name = text(&["iam", "role", "name"]).unwrap_or_else(|| format!("{service}-{stage}-{region}-lambdaRole"));
     let role_path = text(&["iam", "role", "path"]).unwrap_or_else(|| "/".into());
     let mut names = Names::default();

@@ -61,6 +61,8 @@ pub fn load(path: &Path, settings: &Settings) -> Result<Project, Error> {
         region: settings.default_region.clone(),
         instance: settings.instance.clone(),
     };
+    // `${opt:name}` sees parameters too: both are given on the command line.
+    scope.options.clone_from(&settings.params);
     for (key, value) in [("stage", &settings.stage), ("region", &settings.region)] {
         if let Some(value) = value {
             scope.options.insert(key.into(), value.clone());
