@@ -37,6 +37,8 @@ mod record;
 mod rule;
 mod state;
 mod stream;
+#[cfg(feature = "suite")]
+pub mod suite;
 mod txn;
 
 pub use bytes::Bytes;

@@ -1,0 +1,16 @@
+//! The shared suite on the engine in memory.
+
+use std::sync::Arc;
+
+use squall_engine_memory::Memory;
+use squall_store::suite::{self, Fixture};
+use squall_types::{ManualClock, Millis};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_passes_the_suite() {
+    suite::run(|| {
+        let clock = Arc::new(ManualClock::new(Millis(1_700_000_000_000)));
+        Fixture::manual(Arc::new(Memory::new(clock.clone())), clock, ())
+    })
+    .await;
+}
