@@ -1,6 +1,9 @@
 //! What can go wrong, and the one place that gives each error its AWS code and status.
 
+use crate::api;
 use crate::item::Item;
+use crate::wire;
+use squall_protocol::{ServiceError, Value};
 
 /// An error of this room.
 #[derive(Debug, thiserror::Error)]
@@ -17,9 +20,15 @@ pub enum Error {
     /// The table exists, or is being changed.
     #[error("{0}")]
     ResourceInUse(String),
-    /// There is no such table, in the operations that have an error of their own for it.
+    /// There is no such table, where the operation has an error of its own for it.
+    #[error("{0}")]
+    TableNotFound(String),
+    /// A quota of the account.
     #[error("{0}")]
     LimitExceeded(String),
+    /// What the service knows and this one refuses instead of ignoring.
+    #[error("{0}")]
+    Unsupported(String),
     /// A transaction was cancelled; one reason per item.
     #[error("{}", cancellation_text(.0))]
     TransactionCanceled(Vec<Reason>),
@@ -32,7 +41,7 @@ pub enum Error {
 }
 
 /// Why one item of a transaction did not go through, or that it would have.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Reason {
     /// `None`, `ConditionalCheckFailed`, `ValidationError`, …
     pub code: &'static str,
@@ -40,6 +49,35 @@ pub struct Reason {
     pub message: Option<String>,
     /// The item, when asked for.
     pub item: Option<Item>,
+}
+
+impl Reason {
+    /// Nothing is wrong with this item.
+    pub fn none() -> Reason {
+        Reason { code: "None", message: None, item: None }
+    }
+
+    /// What this error means for one item of a transaction; `None` for errors that are not about the item.
+    pub fn of(error: &Error) -> Option<Reason> {
+        let code = match error {
+            Error::Validation(_) => "ValidationError",
+            Error::ConditionalCheckFailed(_) => "ConditionalCheckFailed",
+            _ => return None,
+        };
+        let item = match error {
+            Error::ConditionalCheckFailed(item) => item.as_deref().cloned(),
+            _ => None,
+        };
+        Some(Reason { code, message: Some(error.to_string()), item })
+    }
+
+    fn into_value(self) -> Value {
+        let mut out = wire::Output::new(&api::shapes::CANCELLATION_REASON);
+        out.set("Item", self.item.map(wire::item_value));
+        out.set("Code", Some(Value::Str(self.code.into())));
+        out.set("Message", self.message.map(Value::Str));
+        out.finish()
+    }
 }
 
 impl Error {
@@ -57,5 +95,45 @@ fn cancellation_text(reasons: &[Reason]) -> String {
 impl From<crate::number::NumberError> for Error {
     fn from(error: crate::number::NumberError) -> Error {
         Error::Validation(error.to_string())
+    }
+}
+
+impl From<squall_store::Error> for Error {
+    fn from(error: squall_store::Error) -> Error {
+        Error::Internal(error.to_string())
+    }
+}
+
+impl From<Error> for ServiceError {
+    fn from(error: Error) -> ServiceError {
+        let message = error.to_string();
+        let client = |code| ServiceError::client(code, 400, message.clone());
+        match error {
+            Error::Validation(_) | Error::Unsupported(_) => client("ValidationException"),
+            Error::ConditionalCheckFailed(item) => {
+                let error = client("ConditionalCheckFailedException");
+                match item {
+                    Some(item) => error.with_value("Item", &api::shapes::ATTRIBUTE_MAP, wire::item_value(*item)),
+                    None => error,
+                }
+            }
+            Error::ResourceNotFound(_) => client("ResourceNotFoundException"),
+            Error::TableNotFound(_) => client("TableNotFoundException"),
+            Error::ResourceInUse(_) => client("ResourceInUseException"),
+            Error::LimitExceeded(_) => client("LimitExceededException"),
+            Error::IdempotentParameterMismatch(_) => client("IdempotentParameterMismatchException").upper(),
+            Error::TransactionCanceled(reasons) => {
+                let reasons = Value::List(reasons.into_iter().map(Reason::into_value).collect());
+                client("TransactionCanceledException").upper().with_value(
+                    "CancellationReasons",
+                    &api::shapes::CANCELLATION_REASON_LIST,
+                    reasons,
+                )
+            }
+            Error::Internal(cause) => {
+                tracing::error!(cause, "dynamodb: the state engine failed");
+                ServiceError::server("InternalServerError", 500, "Internal server error")
+            }
+        }
     }
 }

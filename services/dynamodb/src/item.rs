@@ -40,7 +40,7 @@ pub enum Value {
 }
 
 /// The ten types of values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Kind {
     /// Text.
     S,

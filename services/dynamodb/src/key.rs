@@ -15,7 +15,7 @@ pub const HASH_BYTES_MAX: usize = 2048;
 pub const RANGE_BYTES_MAX: usize = 1024;
 
 /// A key attribute: its name and type, one of S, N and B.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct KeyAttribute {
     /// Attribute name.
     pub name: String,
@@ -24,7 +24,7 @@ pub struct KeyAttribute {
 }
 
 /// The partition key and, where there is one, the sort key of a table or index.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct KeySchema {
     /// Partition key.
     pub hash: KeyAttribute,

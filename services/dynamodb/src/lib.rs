@@ -1,11 +1,40 @@
-//! The dynamodb room.
+//! The dynamodb room: tables of items under a partition key and maybe a sort key, with secondary indexes.
+//!
+//! The way of a request: [`wire`] reads the protocol's values, `ops/` has one function per operation, [`expr`] reads and
+//! evaluates expressions, [`rules`] decides inside the state engine what a write does to an item and to the indexes,
+//! [`tables`] builds every key. Definitions of tables are in memory ([`catalog`]); what happens by itself (time to live,
+//! index backfill, removal of deleted tables' rows) is in [`worker`].
+//!
+//! Invariants: an item and its index rows change in one transaction; every write is guarded by the version of the table's
+//! definition that it was prepared with; a write without condition, old values and indexes is one blind commit.
+//!
+//! What it does not do: it throttles nothing, keeps no streams yet, and has one replica of each table.
 
 pub mod api;
+pub mod capacity;
+pub mod catalog;
 pub mod codec;
+pub mod config;
 pub mod error;
 pub mod expr;
 pub mod item;
 pub mod key;
+pub mod legacy;
 pub mod number;
+mod ops;
+mod policy;
+pub mod request;
+mod room;
+pub mod rules;
+pub mod table;
+pub mod tables;
+pub mod wire;
+mod worker;
+
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use config::Options;
+pub use room::DynamoDb;

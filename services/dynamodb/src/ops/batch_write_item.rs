@@ -1,0 +1,196 @@
+//! BatchWriteItem.
+
+use super::{collection_metrics, write_spent};
+use crate::api::shapes;
+use crate::capacity::{Spent, Unit, Wanted};
+use crate::error::Error;
+use crate::item::Item;
+use crate::room::{DynamoDb, refusal};
+use crate::rules::{self, Change, Done, Write};
+use crate::table::TableRef;
+use crate::wire::{Fields, Output};
+use crate::{codec, request};
+use squall_protocol::Value as Wire;
+use squall_service::Ctx;
+use squall_store::{Key, Mutations, Txn};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Most puts and deletes of a request.
+const WRITES_MAX: usize = 25;
+/// Bytes of items in one commit: well below what the state engine takes, indexes included.
+const COMMIT_BYTES: usize = 1024 * 1024;
+/// As for single writes.
+const GUARD_TRIES: usize = 8;
+
+/// One put or delete as it was asked for.
+#[derive(Clone)]
+struct Asked {
+    named: String,
+    change: Change,
+    /// The item, or the key of a delete.
+    item: Item,
+}
+
+impl DynamoDb {
+    /// Puts and deletes up to 25 items of several tables. Each is written whole; together they are not atomic.
+    ///
+    /// Cost: one commit per megabyte of items; nothing is ever left unprocessed.
+    ///
+    /// # Errors
+    /// `ValidationException`, `ResourceNotFoundException`.
+    pub(crate) async fn batch_write_item(&self, ctx: &Ctx, mut fields: Fields) -> Result<Wire, Error> {
+        let wanted = Wanted::of(fields.text("ReturnConsumedCapacity").as_deref());
+        let metrics = fields.text("ReturnItemCollectionMetrics");
+        let asked = asked(&mut fields)?;
+        // Everything is checked before anything is written.
+        let rows: Vec<Key> = asked.iter().map(|a| Ok(self.prepare(ctx, a)?.row_key())).collect::<Result<_, Error>>()?;
+        if crate::item::has_duplicates(&rows) {
+            return Err(Error::validation("Provided list of item keys contains duplicates"));
+        }
+        let mut costs: BTreeMap<String, (TableRef, Spent)> = BTreeMap::new();
+        let mut collections: BTreeMap<String, Vec<Wire>> = BTreeMap::new();
+        for slice in slices(asked) {
+            let (tables, done) = self.write_slice(ctx, &slice, wanted != Wanted::None).await?;
+            for ((asked, table), done) in slice.iter().zip(&tables).zip(&done) {
+                let entry = costs.entry(asked.named.clone()).or_insert_with(|| (table.clone(), Spent::default()));
+                entry.1.add(&write_spent(done));
+                let found = collection_metrics(metrics.as_deref(), table, &asked.item);
+                if let Some(found) = found {
+                    collections.entry(asked.named.clone()).or_default().push(found);
+                }
+            }
+        }
+        let values = costs.values().filter_map(|(table, spent)| spent.value(wanted, Unit::Plain, table));
+        let mut out = Output::new(&shapes::BATCH_WRITE_ITEM_OUTPUT);
+        out.set("UnprocessedItems", Some(Wire::Map(Vec::new())));
+        out.set("ConsumedCapacity", (wanted != Wanted::None).then(|| Wire::List(values.collect())));
+        let collections: Vec<(String, Wire)> = collections.into_iter().map(|(k, v)| (k, Wire::List(v))).collect();
+        out.set("ItemCollectionMetrics", (!collections.is_empty()).then_some(Wire::Map(collections)));
+        Ok(out.finish())
+    }
+
+    fn prepare(&self, ctx: &Ctx, asked: &Asked) -> Result<Write, Error> {
+        let table = self.table(ctx, &asked.named)?;
+        let key = match &asked.change {
+            Change::Put(item) => {
+                // The batch has one text for every wrong key.
+                let wrong = |_| Error::validation("The provided key element does not match the schema");
+                let fits = |item: &Item| table.schema.bytes(item).map(|_| ()).ok_or(());
+                fits(item).map_err(wrong)?;
+                rules::check_put(&table, item)?;
+                table.schema.of_item(item)?
+            }
+            _ => table.schema.of_key(&asked.item)?,
+        };
+        Ok(Write { table, key, condition: None, change: asked.change.clone(), old_on_failure: false })
+    }
+
+    /// Writes some items in one commit.
+    async fn write_slice(
+        &self,
+        ctx: &Ctx,
+        slice: &[Asked],
+        old_wanted: bool,
+    ) -> Result<(Vec<TableRef>, Vec<Done>), Error> {
+        for _ in 0..GUARD_TRIES {
+            let writes: Vec<Write> = slice.iter().map(|a| self.prepare(ctx, a)).collect::<Result<_, _>>()?;
+            let tables: Vec<TableRef> = writes.iter().map(|w| w.table.clone()).collect();
+            let mut txn = Txn::new();
+            for table in &tables {
+                if txn.guards.iter().all(|(key, _)| *key != table.key) {
+                    txn = txn.guard(table.key.clone(), table.ver);
+                }
+            }
+            let blind = !old_wanted && tables.iter().all(|t| t.indexes.is_empty());
+            match self.deps.state.commit(batch(txn, writes, blind)).await {
+                Ok(done) => {
+                    let done = done.reply::<Vec<Done>>().unwrap_or_else(|| slice.iter().map(|_| Done::default()).collect());
+                    return Ok((tables, done));
+                }
+                Err(squall_store::Error::Guard(_)) => {
+                    for table in &tables {
+                        self.catalog.reload(&table.region, &table.name).await?;
+                    }
+                }
+                Err(error) => return Err(refusal(error)),
+            }
+        }
+        Err(Error::Internal("a table's definition kept changing".into()))
+    }
+}
+
+fn batch(mut txn: Txn, writes: Vec<Write>, blind: bool) -> Txn {
+    if blind {
+        for write in writes {
+            match &write.change {
+                Change::Put(item) => txn.muts.put(write.row_key(), codec::encode(item)),
+                _ => txn.muts.delete(write.row_key()),
+            }
+        }
+        return txn;
+    }
+    let keys: Vec<Key> = writes.iter().map(Write::row_key).collect();
+    let writes = Arc::new(writes);
+    txn.rule(keys, move |view, out| {
+        let run = |(at, write): (usize, &Write)| write.run(view.value(at), out);
+        writes.iter().enumerate().map(run).collect::<Result<Vec<Done>, Error>>()
+    })
+}
+
+fn asked(fields: &mut Fields) -> Result<Vec<Asked>, Error> {
+    use squall_protocol::schema::Kind;
+    let shape = request::required(fields.map_value_shape("RequestItems"), "RequestItems")?;
+    let Kind::List { member: element, .. } = shape.kind else { return Ok(Vec::new()) };
+    let mut out = Vec::new();
+    for (named, requests) in request::required(fields.map("RequestItems"), "RequestItems")? {
+        let Wire::List(requests) = requests else { continue };
+        for wire in requests {
+            let mut write = Fields::new(element, wire);
+            let (put, delete) = (write.fields("PutRequest"), write.fields("DeleteRequest"));
+            let (item, change) = match (put, delete) {
+                (Some(mut put), None) => {
+                    let item = request::required_item(&mut put, "Item")?;
+                    (item.clone(), Change::Put(item))
+                }
+                (None, Some(mut delete)) => (request::required_item(&mut delete, "Key")?, Change::Delete),
+                (None, None) => {
+                    return Err(Error::validation(
+                        "Supplied WriteRequest is empty, must contain exactly one of the supported request types",
+                    ));
+                }
+                (Some(_), Some(_)) => {
+                    return Err(Error::validation(
+                        "Supplied WriteRequest has more than one request types set, must contain exactly one of the \
+                         supported request types",
+                    ));
+                }
+            };
+            out.push(Asked { named: named.clone(), change, item });
+        }
+    }
+    if out.len() > WRITES_MAX {
+        return Err(Error::validation("Too many items requested for the BatchWriteItem call"));
+    }
+    Ok(out)
+}
+
+/// Cuts the writes into slices of about [`COMMIT_BYTES`].
+fn slices(asked: Vec<Asked>) -> Vec<Vec<Asked>> {
+    let mut out: Vec<Vec<Asked>> = Vec::new();
+    let mut bytes = usize::MAX;
+    for one in asked {
+        let size = one.item.size_bytes();
+        match out.last_mut().filter(|_| bytes.saturating_add(size) <= COMMIT_BYTES) {
+            Some(slice) => {
+                bytes += size;
+                slice.push(one);
+            }
+            None => {
+                bytes = size;
+                out.push(vec![one]);
+            }
+        }
+    }
+    out
+}

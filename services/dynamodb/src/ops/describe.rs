@@ -1,0 +1,215 @@
+//! DescribeTable, DescribeLimits, DescribeEndpoints, DescribeContinuousBackups, and the description of a table.
+
+use crate::api;
+use crate::error::Error;
+use crate::key::KeySchema;
+use crate::policy::{check_table_name, table_name};
+use crate::room::DynamoDb;
+use crate::table::{Capacity, Index, IndexProjection, Table, TableRef};
+use crate::worker::Count;
+use squall_service::Ctx;
+
+/// What an on-demand table takes from its first second.
+const WARM_ON_DEMAND: Capacity = Capacity { read: 12_000, write: 4_000 };
+
+impl DynamoDb {
+    /// The table of a control-plane request, whose error names it.
+    ///
+    /// # Errors
+    /// `ResourceNotFoundException`, `ValidationException`.
+    pub(crate) fn named_table(&self, ctx: &Ctx, named: &str) -> Result<TableRef, Error> {
+        let name = table_name(named);
+        check_table_name(name)?;
+        self.catalog
+            .get(ctx.region.as_str(), name)
+            .ok_or_else(|| Error::ResourceNotFound(format!("Requested resource not found: Table: {name} not found")))
+    }
+
+    /// Describes a table.
+    ///
+    /// # Errors
+    /// `ResourceNotFoundException`.
+    pub(crate) fn describe_table(
+        &self,
+        ctx: &Ctx,
+        input: api::DescribeTableInput,
+    ) -> Result<api::DescribeTableOutput, Error> {
+        let table = self.named_table(ctx, &input.table_name)?;
+        Ok(api::DescribeTableOutput { table: Some(self.described(&table)) })
+    }
+
+    /// The description of a table that serves.
+    pub(super) fn described(&self, table: &Table) -> api::TableDescription {
+        let mut out = description(table, "ACTIVE", "ACTIVE");
+        let count = self.counts.of(table.id);
+        (out.item_count, out.table_size_bytes) = (Some(count.items), Some(count.bytes));
+        let counts: Vec<(&str, Count)> =
+            table.indexes.iter().map(|i| (i.name.as_str(), self.counts.of(i.id))).collect();
+        let find = |name: &Option<String>| {
+            let name = name.as_deref().unwrap_or_default();
+            counts.iter().find(|(n, _)| *n == name).map(|(_, c)| *c).unwrap_or_default()
+        };
+        for index in out.global_secondary_indexes.iter_mut().flatten() {
+            let count = find(&index.index_name);
+            (index.item_count, index.index_size_bytes) = (Some(count.items), Some(count.bytes));
+            index.warm_throughput = Some(api::GlobalSecondaryIndexWarmThroughputDescription {
+                read_units_per_second: Some(warm(table).read),
+                write_units_per_second: Some(warm(table).write),
+                status: Some("ACTIVE".into()),
+            });
+        }
+        for index in out.local_secondary_indexes.iter_mut().flatten() {
+            let count = find(&index.index_name);
+            (index.item_count, index.index_size_bytes) = (Some(count.items), Some(count.bytes));
+        }
+        if let Some(summary) = &mut out.billing_mode_summary {
+            summary.last_update_to_pay_per_request_date_time = table.billing.on_demand_since;
+        }
+        out.warm_throughput = Some(api::TableWarmThroughputDescription {
+            read_units_per_second: Some(warm(table).read),
+            write_units_per_second: Some(warm(table).write),
+            status: Some("ACTIVE".into()),
+        });
+        out
+    }
+
+    /// The account's quotas, which nothing enforces here: AWS's defaults.
+    pub(crate) fn describe_limits(&self) -> api::DescribeLimitsOutput {
+        api::DescribeLimitsOutput {
+            account_max_read_capacity_units: Some(80_000),
+            account_max_write_capacity_units: Some(80_000),
+            table_max_read_capacity_units: Some(40_000),
+            table_max_write_capacity_units: Some(40_000),
+        }
+    }
+
+    /// This server, as the caller reached it.
+    pub(crate) fn describe_endpoints(&self, ctx: &Ctx) -> api::DescribeEndpointsOutput {
+        let endpoint = api::Endpoint { address: ctx.host.clone(), cache_period_in_minutes: 1440 };
+        api::DescribeEndpointsOutput { endpoints: vec![endpoint] }
+    }
+
+    /// Backups are always there on AWS; point-in-time recovery is off here and cannot be turned on.
+    ///
+    /// # Errors
+    /// `TableNotFoundException` is told as `ResourceNotFoundException`.
+    pub(crate) fn describe_continuous_backups(
+        &self,
+        ctx: &Ctx,
+        input: api::DescribeContinuousBackupsInput,
+    ) -> Result<api::DescribeContinuousBackupsOutput, Error> {
+        self.named_table(ctx, &input.table_name).map_err(|error| match error {
+            Error::ResourceNotFound(_) => {
+                Error::TableNotFound(format!("Table not found: {}", table_name(&input.table_name)))
+            }
+            other => other,
+        })?;
+        let recovery = api::PointInTimeRecoveryDescription {
+            point_in_time_recovery_status: Some("DISABLED".into()),
+            ..Default::default()
+        };
+        let description = api::ContinuousBackupsDescription {
+            continuous_backups_status: "ENABLED".into(),
+            point_in_time_recovery_description: Some(recovery),
+        };
+        Ok(api::DescribeContinuousBackupsOutput { continuous_backups_description: Some(description) })
+    }
+}
+
+fn warm(table: &Table) -> Capacity {
+    if table.billing.on_demand { WARM_ON_DEMAND } else { table.billing.capacity }
+}
+
+/// The description in CreateTable's answer.
+pub(super) fn created(table: &Table) -> api::TableDescription {
+    description(table, "CREATING", "CREATING")
+}
+
+/// The description of a table in this state.
+pub(super) fn description(table: &Table, status: &str, index_status: &str) -> api::TableDescription {
+    let (local, global): (Vec<&Index>, Vec<&Index>) = table.indexes.iter().partition(|i| i.local);
+    let some = |list: Vec<_>| (!list.is_empty()).then_some(list);
+    let mode = if table.billing.on_demand { "PAY_PER_REQUEST" } else { "PROVISIONED" };
+    api::TableDescription {
+        attribute_definitions: Some(definitions(table)),
+        table_name: Some(table.name.clone()),
+        key_schema: Some(elements(&table.schema)),
+        table_status: Some(status.into()),
+        creation_date_time: Some(table.created),
+        provisioned_throughput: Some(throughput(table.billing.capacity)),
+        table_size_bytes: Some(0),
+        item_count: Some(0),
+        table_arn: Some(table.arn.clone()),
+        table_id: Some(table.uuid.clone()),
+        billing_mode_summary: table.billing.has_summary.then(|| api::BillingModeSummary {
+            billing_mode: Some(mode.into()),
+            last_update_to_pay_per_request_date_time: None,
+        }),
+        local_secondary_indexes: (!local.is_empty()).then(|| local.iter().map(|i| local_index(table, i)).collect()),
+        global_secondary_indexes: some(global.iter().map(|i| global_index(table, i, index_status)).collect()),
+        table_class_summary: table
+            .class
+            .clone()
+            .map(|class| api::TableClassSummary { table_class: Some(class), ..Default::default() }),
+        deletion_protection_enabled: Some(table.deletion_protection),
+        ..Default::default()
+    }
+}
+
+fn definitions(table: &Table) -> Vec<api::AttributeDefinition> {
+    let one = |a: &crate::key::KeyAttribute| api::AttributeDefinition {
+        attribute_name: a.name.clone(),
+        attribute_type: a.kind.name().into(),
+    };
+    table.attributes.iter().map(one).collect()
+}
+
+fn elements(schema: &KeySchema) -> Vec<api::KeySchemaElement> {
+    let names = schema.attributes().map(|a| a.name.clone());
+    let kinds = ["HASH", "RANGE"];
+    names.zip(kinds).map(|(attribute_name, kind)| api::KeySchemaElement { attribute_name, key_type: kind.into() }).collect()
+}
+
+fn throughput(capacity: Capacity) -> api::ProvisionedThroughputDescription {
+    api::ProvisionedThroughputDescription {
+        number_of_decreases_today: Some(0),
+        read_capacity_units: Some(capacity.read),
+        write_capacity_units: Some(capacity.write),
+        ..Default::default()
+    }
+}
+
+fn projection(index: &Index) -> api::Projection {
+    let (kind, more) = match &index.projection {
+        IndexProjection::All => ("ALL", None),
+        IndexProjection::KeysOnly => ("KEYS_ONLY", None),
+        IndexProjection::Include(names) => ("INCLUDE", Some(names.clone())),
+    };
+    api::Projection { projection_type: Some(kind.into()), non_key_attributes: more }
+}
+
+fn global_index(table: &Table, index: &Index, status: &str) -> api::GlobalSecondaryIndexDescription {
+    api::GlobalSecondaryIndexDescription {
+        index_name: Some(index.name.clone()),
+        key_schema: Some(elements(&index.schema)),
+        projection: Some(projection(index)),
+        index_status: Some(if index.backfilling { "CREATING".into() } else { status.into() }),
+        backfilling: index.backfilling.then_some(true),
+        provisioned_throughput: Some(throughput(index.capacity)),
+        index_size_bytes: Some(0),
+        item_count: Some(0),
+        index_arn: Some(table.index_arn(&index.name)),
+        ..Default::default()
+    }
+}
+
+fn local_index(table: &Table, index: &Index) -> api::LocalSecondaryIndexDescription {
+    api::LocalSecondaryIndexDescription {
+        index_name: Some(index.name.clone()),
+        key_schema: Some(elements(&index.schema)),
+        projection: Some(projection(index)),
+        index_size_bytes: Some(0),
+        item_count: Some(0),
+        index_arn: Some(table.index_arn(&index.name)),
+    }
+}

@@ -1,0 +1,152 @@
+//! Reads one page of a query or scan.
+
+use crate::codec;
+use crate::error::Error;
+use crate::expr::ast::Condition;
+use crate::expr::eval;
+use crate::expr::project::Projection;
+use crate::item::Item;
+use crate::table::{Index, TableRef};
+use crate::tables;
+use squall_store::{Consistency, Key, Range, Row, State, StateExt};
+use std::ops::Bound;
+use std::sync::Arc;
+
+/// Bytes of items after which a page ends.
+const PAGE_BYTES: usize = 1024 * 1024;
+/// Rows asked of the engine at once.
+const CHUNK_ROWS: usize = 1000;
+/// Stored bytes asked of the engine at once: a page and the item that crosses its bound, in one go.
+const CHUNK_BYTES: usize = PAGE_BYTES + crate::item::ITEM_BYTES_MAX;
+
+/// What to read.
+pub(super) struct Request {
+    pub table: TableRef,
+    /// Place of the index in the definition.
+    pub index: Option<usize>,
+    pub range: (Bound<Key>, Bound<Key>),
+    pub reverse: bool,
+    pub limit: Option<usize>,
+    pub consistent: bool,
+    pub filter: Option<Condition>,
+    pub projection: Option<Projection>,
+    /// Only the count is wanted.
+    pub count_only: bool,
+    /// A local index is read, but attributes are wanted that only the table has.
+    pub whole_items: bool,
+}
+
+/// What was read.
+#[derive(Default)]
+pub(super) struct Page {
+    pub items: Vec<Item>,
+    pub count: usize,
+    pub scanned: usize,
+    pub bytes: usize,
+    /// Key of the last item read, when there may be more.
+    pub last: Option<Item>,
+}
+
+impl Request {
+    pub(super) fn index(&self) -> Option<&Index> {
+        self.table.indexes.get(self.index?)
+    }
+
+    /// Reads until the range, the limit or the page's bytes end.
+    pub(super) async fn read(&self, state: &Arc<dyn State>) -> Result<Page, Error> {
+        let mut page = Page::default();
+        let mut resume: Option<Key> = None;
+        loop {
+            let left = self.limit.map_or(CHUNK_ROWS, |limit| (limit - page.scanned).min(CHUNK_ROWS));
+            let (from, to) = self.range.clone();
+            let mut range = Range::new(from, to).reversed(self.reverse).limit(left).max_bytes(CHUNK_BYTES);
+            if let Some(next) = resume.take() {
+                range = range.resume(next);
+            }
+            let consistency = if self.consistent { Consistency::Strong } else { Consistency::Eventual };
+            let chunk = state.range_with(range, consistency).await?;
+            for item in self.items(state, &chunk.rows).await? {
+                if self.take(item, &mut page) {
+                    return Ok(page);
+                }
+            }
+            match chunk.next {
+                Some(next) => resume = Some(next),
+                None => return Ok(page),
+            }
+        }
+    }
+
+    /// The items of rows; those of the table where the index does not have enough.
+    async fn items(&self, state: &Arc<dyn State>, rows: &[Row]) -> Result<Vec<Item>, Error> {
+        let items: Vec<Item> = rows.iter().map(|row| codec::decode(&row.value)).collect::<Result<_, _>>()?;
+        if !self.whole_items {
+            return Ok(items);
+        }
+        let key = |item| self.table.schema.bytes(item).map(|k| tables::item(self.table.id, &k));
+        let keys: Vec<Key> = items.iter().filter_map(key).collect();
+        let rows = state.get_many(keys, Consistency::Strong).await?;
+        Ok(rows.into_iter().flatten().map(|row| codec::decode(&row.value)).collect::<Result<_, _>>()?)
+    }
+
+    /// Counts an item, keeps what is wanted of it, and says whether the page ends with it.
+    fn take(&self, item: Item, page: &mut Page) -> bool {
+        page.scanned += 1;
+        page.bytes += item.size_bytes();
+        let ends = self.limit == Some(page.scanned) || page.bytes > PAGE_BYTES;
+        if ends {
+            page.last = Some(self.key_of(&item));
+        }
+        if self.filter.as_ref().is_none_or(|filter| eval::holds(filter, &item)) {
+            page.count += 1;
+            if !self.count_only {
+                page.items.push(match &self.projection {
+                    Some(projection) => projection.apply(&item),
+                    None => item,
+                });
+            }
+        }
+        ends
+    }
+
+    /// The key of an item as `LastEvaluatedKey` has it: with the index's key where one is read.
+    fn key_of(&self, item: &Item) -> Item {
+        let mut key = self.table.schema.project(item);
+        if let Some(index) = self.index() {
+            key = index.schema.project(item).into_iter().chain(key).collect();
+        }
+        key
+    }
+
+    /// Narrows the range to what comes after `ExclusiveStartKey`.
+    ///
+    /// # Errors
+    /// `ValidationException` for a key of another form, or outside of the range.
+    pub(super) fn start_after(&mut self, start: &Item, outside: &str) -> Result<(), Error> {
+        use std::ops::RangeBounds;
+        let wrong = || {
+            Error::validation(
+                "The provided starting key is invalid: The provided key element does not match the schema",
+            )
+        };
+        let primary = self.table.schema.bytes(start).ok_or_else(wrong)?;
+        let row = match self.index() {
+            None if start.len() != self.table.schema.attributes().count() => return Err(wrong()),
+            None => tables::item(self.table.id, &primary),
+            Some(index) => {
+                let known = |name: &str| self.table.schema.has(name) || index.schema.has(name);
+                let key = index.schema.bytes(start).filter(|_| start.iter().all(|(name, _)| known(name)));
+                tables::index_row(index.id, &key.ok_or_else(wrong)?, &primary)
+            }
+        };
+        if !self.range.contains(&row) {
+            return Err(Error::validation(outside));
+        }
+        if self.reverse {
+            self.range.1 = Bound::Excluded(row);
+        } else {
+            self.range.0 = Bound::Excluded(row);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,89 @@
+//! Query.
+
+use super::select::{Selection, answer, looks_at};
+use crate::api::shapes;
+use crate::capacity::Wanted;
+use crate::error::Error;
+use crate::expr::ast::Condition;
+use crate::expr::keycond::{self, KeyRange, Part};
+use crate::expr::placeholders::Placeholders;
+use crate::expr::{ExprKind, parser};
+use crate::key::hash_bytes;
+use crate::room::DynamoDb;
+use crate::wire::Fields;
+use crate::{legacy, request};
+use squall_protocol::Value as Wire;
+use squall_service::Ctx;
+
+const LEGACY: [&str; 4] = ["AttributesToGet", "KeyConditions", "QueryFilter", "ConditionalOperator"];
+const EXPRESSIONS: [&str; 3] = ["ProjectionExpression", "FilterExpression", "KeyConditionExpression"];
+
+impl DynamoDb {
+    /// Reads items of one partition key in order of the sort key.
+    ///
+    /// Limits: a page ends after 1 MiB of items before the filter. Cost: one range read per 1000 items of a page.
+    ///
+    /// # Errors
+    /// `ValidationException`, `ResourceNotFoundException`.
+    pub(crate) async fn query(&self, ctx: &Ctx, mut fields: Fields) -> Result<Wire, Error> {
+        let named = request::required(fields.text("TableName"), "TableName")?;
+        let wanted = Wanted::of(fields.text("ReturnConsumedCapacity").as_deref());
+        request::check_not_mixed(&fields, &LEGACY, &EXPRESSIONS)?;
+        let with_values = ["FilterExpression", "KeyConditionExpression"];
+        let mut scope = request::placeholders(&mut fields, &EXPRESSIONS, &with_values)?;
+        let start = fields.item("ExclusiveStartKey")?;
+        let (filter, is_expression) = filter(&mut fields, &mut scope)?;
+        let paths = request::projection(&mut fields, &mut scope)?;
+        let parts = key_condition(&mut fields, &mut scope)?;
+        scope.check_used()?;
+        let table = self.table(ctx, &named)?;
+        let selection = Selection::new(table.clone(), &mut fields, paths)?;
+        let schema = selection.index().map_or(&table.schema, |i| &i.schema);
+        let keys = KeyRange::new(parts, schema)?;
+        let is_key = |name: &str| schema.has(name);
+        if let Some(name) = filter.as_ref().and_then(|f| looks_at(f, &is_key)) {
+            let what = if is_expression { "Filter Expression" } else { "QueryFilter" };
+            return Err(Error::validation(format!(
+                "{what} can only contain non-primary key attributes: Primary key attribute: {name}"
+            )));
+        }
+        let range = selection.rows().range(&hash_bytes(&keys.hash), keys.range.as_ref());
+        let reverse = fields.flag("ScanIndexForward") == Some(false);
+        let mut request = selection.request(range, reverse, filter);
+        if let Some(start) = start {
+            let outside = "The provided starting key is outside query boundaries based on provided conditions";
+            request.start_after(&start, outside)?;
+        }
+        let page = if is_empty(&request.range) { Default::default() } else { request.read(&self.deps.state).await? };
+        Ok(answer(&shapes::QUERY_OUTPUT, &request, page, wanted))
+    }
+}
+
+/// Whether the bounds leave nothing between them, as BETWEEN with legacy parameters may.
+pub(super) fn is_empty(range: &(std::ops::Bound<squall_store::Key>, std::ops::Bound<squall_store::Key>)) -> bool {
+    use std::ops::Bound::{Excluded, Included};
+    match range {
+        (Included(from), Included(to)) => from > to,
+        (Included(from) | Excluded(from), Included(to) | Excluded(to)) => from >= to,
+        _ => false,
+    }
+}
+
+/// The filter, and whether it came as an expression.
+fn filter(fields: &mut Fields, scope: &mut Placeholders) -> Result<(Option<Condition>, bool), Error> {
+    match fields.text("FilterExpression") {
+        Some(text) => Ok((Some(parser::condition(ExprKind::Filter, &text, scope)?), true)),
+        None => Ok((legacy::filter(fields, "QueryFilter")?, false)),
+    }
+}
+
+fn key_condition(fields: &mut Fields, scope: &mut Placeholders) -> Result<Vec<Part>, Error> {
+    if let Some(text) = fields.text("KeyConditionExpression") {
+        return keycond::parts(parser::condition(ExprKind::KeyCondition, &text, scope)?);
+    }
+    legacy::key_conditions(fields)?.ok_or_else(|| {
+        Error::validation(
+            "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.",
+        )
+    })
+}

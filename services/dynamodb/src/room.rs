@@ -1,0 +1,161 @@
+//! The room as the gateway sees it, and what its operations share.
+
+use crate::api;
+use crate::catalog::Catalog;
+use crate::config::Options;
+use crate::error::Error;
+use crate::policy;
+use crate::rules::{Done, Write};
+use crate::table::TableRef;
+use crate::wire::Fields;
+use crate::worker::{self, Counts};
+use async_trait::async_trait;
+use squall_protocol::{FromValue, IntoValue, Operation, Service, ServiceError, Value};
+use squall_service::{Access, Ctx, Deps, Room};
+use squall_store::{Mutation, Txn};
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+/// How often a write is prepared again because the table's definition changed under it.
+const GUARD_TRIES: usize = 8;
+
+/// The dynamodb room.
+pub struct DynamoDb {
+    pub(crate) deps: Deps,
+    pub(crate) options: Options,
+    pub(crate) catalog: Catalog,
+    pub(crate) counts: Counts,
+    /// Wakes the worker when there is something to do at once.
+    pub(crate) work: Arc<Notify>,
+}
+
+/// A single write, ready for the engine.
+pub(crate) enum Plan {
+    /// One mutation that depends on nothing.
+    Blind(Mutation),
+    /// A rule over the item.
+    Ruled(Write),
+}
+
+impl DynamoDb {
+    /// Opens the room with default options and starts its worker.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub async fn open(deps: Deps) -> Result<Arc<DynamoDb>, Error> {
+        DynamoDb::open_with(deps, Options::default()).await
+    }
+
+    /// Opens the room and starts its worker, which ends when the room is dropped.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub async fn open_with(deps: Deps, options: Options) -> Result<Arc<DynamoDb>, Error> {
+        let catalog = Catalog::load(deps.state.clone()).await?;
+        let work = Arc::new(Notify::new());
+        let room = Arc::new(DynamoDb { deps, options, catalog, counts: Counts::default(), work });
+        tokio::spawn(worker::run(Arc::downgrade(&room), room.work.clone()));
+        Ok(room)
+    }
+
+    /// The table that a request names by name or ARN.
+    ///
+    /// # Errors
+    /// `ResourceNotFoundException`; `ValidationException` for a name that no table has.
+    pub(crate) fn table(&self, ctx: &Ctx, named: &str) -> Result<TableRef, Error> {
+        let name = policy::table_name(named);
+        policy::check_table_name(name)?;
+        self.catalog
+            .get(ctx.region.as_str(), name)
+            .filter(|t| !named.starts_with("arn:") || named == t.arn)
+            .ok_or_else(|| Error::ResourceNotFound("Requested resource not found".into()))
+    }
+
+    /// Commits what `plan` makes of the table, again when the definition changed meanwhile.
+    ///
+    /// # Errors
+    /// As the plan and its rule say.
+    pub(crate) async fn write(
+        &self,
+        ctx: &Ctx,
+        named: &str,
+        plan: impl Fn(TableRef) -> Result<Plan, Error> + Send + Sync,
+    ) -> Result<(TableRef, Done), Error> {
+        for _ in 0..GUARD_TRIES {
+            let table = self.table(ctx, named)?;
+            let txn = Txn::new().guard(table.key.clone(), table.ver);
+            let txn = match plan(table.clone())? {
+                Plan::Blind(mutation) => txn.mutation(mutation),
+                Plan::Ruled(write) => {
+                    txn.rule([write.row_key()], move |view, out| write.run(view.value(0), out))
+                }
+            };
+            match self.deps.state.commit(txn).await {
+                Ok(done) => return Ok((table, done.reply::<Done>().unwrap_or_default())),
+                Err(squall_store::Error::Guard(_)) => {
+                    self.catalog.reload(&table.region, &table.name).await?;
+                }
+                Err(error) => return Err(refusal(error)),
+            }
+        }
+        Err(Error::Internal("a table's definition kept changing".into()))
+    }
+
+    async fn run(&self, ctx: &Ctx, op: &'static Operation, input: Value) -> Result<Value, Error> {
+        let fields = |input| match op.input {
+            Some(shape) => Fields::new(shape, input),
+            None => Fields::new(&api::shapes::GET_ITEM_INPUT, Value::Struct(Vec::new())),
+        };
+        match op.name {
+            "PutItem" => self.put_item(ctx, fields(input)).await,
+            "GetItem" => self.get_item(ctx, fields(input)).await,
+            "UpdateItem" => self.update_item(ctx, fields(input)).await,
+            "DeleteItem" => self.delete_item(ctx, fields(input)).await,
+            "Query" => self.query(ctx, fields(input)).await,
+            "Scan" => self.scan(ctx, fields(input)).await,
+            "BatchGetItem" => self.batch_get_item(ctx, fields(input)).await,
+            "BatchWriteItem" => self.batch_write_item(ctx, fields(input)).await,
+            "TransactGetItems" => self.transact_get_items(ctx, fields(input)).await,
+            "TransactWriteItems" => self.transact_write_items(ctx, fields(input)).await,
+            "CreateTable" => Ok(self.create_table(ctx, typed(input)?).await?.into_value()),
+            "DescribeTable" => Ok(self.describe_table(ctx, typed(input)?)?.into_value()),
+            "DeleteTable" => Ok(self.delete_table(ctx, typed(input)?).await?.into_value()),
+            "ListTables" => Ok(self.list_tables(ctx, typed(input)?)?.into_value()),
+            "UpdateTable" => Ok(self.update_table(ctx, typed(input)?).await?.into_value()),
+            "TagResource" => Ok(self.tag_resource(ctx, typed(input)?).await?.into_value()),
+            "UntagResource" => Ok(self.untag_resource(ctx, typed(input)?).await?.into_value()),
+            "ListTagsOfResource" => Ok(self.list_tags_of_resource(ctx, typed(input)?)?.into_value()),
+            "DescribeLimits" => Ok(self.describe_limits().into_value()),
+            "DescribeEndpoints" => Ok(self.describe_endpoints(ctx).into_value()),
+            "DescribeContinuousBackups" => Ok(self.describe_continuous_backups(ctx, typed(input)?)?.into_value()),
+            "UpdateTimeToLive" => Ok(self.update_time_to_live(ctx, typed(input)?).await?.into_value()),
+            "DescribeTimeToLive" => Ok(self.describe_time_to_live(ctx, typed(input)?)?.into_value()),
+            other => Err(Error::Unsupported(format!("{other} is not supported"))),
+        }
+    }
+}
+
+/// The typed input of a rare operation.
+fn typed<T: FromValue>(input: Value) -> Result<T, Error> {
+    T::from_value(input).ok_or_else(|| Error::validation("The request lacks a required parameter"))
+}
+
+/// What a refused commit means: the rule's own error, or the engine's.
+pub(crate) fn refusal(error: squall_store::Error) -> Error {
+    error.rejected::<Error>().unwrap_or_else(Error::from)
+}
+
+#[async_trait]
+impl Room for DynamoDb {
+    fn service(&self) -> &'static Service {
+        &api::SERVICE
+    }
+
+    fn access(&self, ctx: &Ctx, op: &'static Operation, input: &Value) -> Vec<Access> {
+        policy::access(&self.catalog, ctx, op, input)
+    }
+
+    async fn call(&self, ctx: &Ctx, op: &'static Operation, input: Value) -> Result<Value, ServiceError> {
+        self.run(ctx, op, input).await.map_err(ServiceError::from)
+    }
+}
