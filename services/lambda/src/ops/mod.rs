@@ -1,0 +1,11 @@
+//! One function per operation: validate → change → answer.
+
+pub mod alias;
+pub mod concurrency;
+pub mod function;
+pub mod invocation;
+pub mod permission;
+pub mod tag;
+pub mod update;
+pub mod url_config;
+pub mod version;

@@ -1,0 +1,50 @@
+//! Tags of functions.
+
+use crate::api::*;
+use crate::error::Error;
+use crate::names::Name;
+use crate::room::Lambda;
+use crate::rules;
+use squall_service::Ctx;
+
+fn function(room: &Lambda, ctx: &Ctx, arn: &str) -> Result<Name, Error> {
+    if !arn.contains(":function:") {
+        return Err(Error::NotFound(format!("Resource not found: {arn}")));
+    }
+    let name = room.name(ctx, arn, None)?;
+    if name.qualifier.is_some() {
+        return Err(Error::invalid("Tags on function aliases and versions are not supported. Please specify a function ARN."));
+    }
+    Ok(name)
+}
+
+/// Sets tags.
+pub async fn tag_resource(room: &Lambda, ctx: &Ctx, input: TagResourceInput) -> Result<TagResourceOutput, Error> {
+    let name = function(room, ctx, &input.resource)?;
+    room.registry
+        .change(ctx.region.as_str(), &name.name, || room.missing(ctx, &name), |record, _, _| {
+            record.tags.extend(input.tags);
+            rules::tags(&record.tags)
+        })
+        .await?;
+    Ok(TagResourceOutput::default())
+}
+
+/// Removes tags.
+pub async fn untag_resource(room: &Lambda, ctx: &Ctx, input: UntagResourceInput) -> Result<UntagResourceOutput, Error> {
+    let name = function(room, ctx, &input.resource)?;
+    room.registry
+        .change(ctx.region.as_str(), &name.name, || room.missing(ctx, &name), |record, _, _| {
+            record.tags.retain(|k, _| !input.tag_keys.contains(k));
+            Ok(())
+        })
+        .await?;
+    Ok(UntagResourceOutput::default())
+}
+
+/// Shows tags.
+pub async fn list_tags(room: &Lambda, ctx: &Ctx, input: ListTagsInput) -> Result<ListTagsOutput, Error> {
+    let name = function(room, ctx, &input.resource)?;
+    let entry = room.find(ctx, &name)?;
+    Ok(ListTagsOutput { tags: Some(entry.record.tags.clone()) })
+}

@@ -1,0 +1,42 @@
+//! Keys of this room; nothing else builds them.
+
+use squall_store::{Key, Kind, Queue};
+
+const FUNCTION: Kind = Kind::kv(0x02, 1);
+const VERSION: Kind = Kind::kv(0x02, 2);
+
+/// The row of a function.
+#[must_use]
+pub fn function(region: &str, name: &str) -> Key {
+    functions().text(region).text(name)
+}
+
+/// The prefix of all functions, ordered by region and name.
+#[must_use]
+pub fn functions() -> Key {
+    Key::new(FUNCTION, 0, 0)
+}
+
+/// The row of a published version.
+#[must_use]
+pub fn version(region: &str, name: &str, number: u32) -> Key {
+    versions(region, name).u32(number)
+}
+
+/// The prefix of all versions of a function.
+#[must_use]
+pub fn versions(region: &str, name: &str) -> Key {
+    Key::new(VERSION, 0, 0).text(region).text(name)
+}
+
+/// The prefix of all versions of all functions.
+#[must_use]
+pub fn all_versions() -> Key {
+    Key::new(VERSION, 0, 0)
+}
+
+/// The queue of asynchronous invocations.
+#[must_use]
+pub fn async_queue() -> Queue {
+    Queue(0x0200)
+}
