@@ -33,10 +33,9 @@ pub(super) fn changes(now: &Json, wanted: &Json) -> Result<Vec<Json>, String> {
     if mode != wanted_mode {
         general.insert("BillingMode".into(), wanted_mode.into());
     }
-    if wanted_mode == "PROVISIONED" && (mode != wanted_mode || units(now) != units(wanted)) {
-        if let Some(throughput) = wanted.get("ProvisionedThroughput") {
-            general.insert("ProvisionedThroughput".into(), throughput.clone());
-        }
+    let has_new_units = wanted_mode == "PROVISIONED" && (mode != wanted_mode || units(now) != units(wanted));
+    if let Some(throughput) = wanted.get("ProvisionedThroughput").filter(|_| has_new_units) {
+        general.insert("ProvisionedThroughput".into(), throughput.clone());
     }
     let protected = |t: &Json| t.get("DeletionProtectionEnabled").and_then(Json::as_bool).unwrap_or(false);
     if protected(now) != protected(wanted) {

@@ -32,8 +32,11 @@ pub struct Ttl {
     pub is_enabled: bool,
 }
 
+/// Name and value of each output.
+type Outputs = Vec<(String, String)>;
+
 /// Tables and outputs of `resources`, whose value may be a list of parts.
-pub(super) fn read(node: Option<&Node>) -> Result<(Vec<Table>, Vec<(String, String)>), Error> {
+pub(super) fn read(node: Option<&Node>) -> Result<(Vec<Table>, Outputs), Error> {
     let (mut tables, mut outputs) = (Vec::new(), Vec::new());
     let Some(node) = node else { return Ok((tables, outputs)) };
     merged(Some(node), "resources")?;

@@ -263,14 +263,20 @@ fn role(service: &Service, at_file: &Pos, known: &names::Known) -> Result<Role, 
     if name.len() > 64 {
         return Err(at(at_file, format!("the role's name `{name}` is longer than 64; give it provider.iam.role.name")));
     }
-    let group = format!("arn:aws:logs:{region}:{account}:log-group:/aws/lambda/{}-{stage}*", service.name);
+    // One pattern covers the functions with names of the framework's form; the others are named.
+    let prefix = format!("{}-{stage}", service.name);
+    let mut groups = vec![format!("{prefix}*")];
+    groups.extend(known.functions.values().filter(|n| !n.starts_with(&prefix)).cloned());
+    let arns = |end: &str| -> Vec<String> {
+        groups.iter().map(|g| format!("arn:aws:logs:{region}:{account}:log-group:/aws/lambda/{g}:{end}")).collect()
+    };
     let mut statements = vec![
         json!({
             "Effect": "Allow",
             "Action": ["logs:CreateLogStream", "logs:CreateLogGroup", "logs:TagResource"],
-            "Resource": [format!("{group}:*")],
+            "Resource": arns("*"),
         }),
-        json!({ "Effect": "Allow", "Action": ["logs:PutLogEvents"], "Resource": [format!("{group}:*:*")] }),
+        json!({ "Effect": "Allow", "Action": ["logs:PutLogEvents"], "Resource": arns("*:*") }),
     ];
     statements.extend(iam.statements.iter().cloned());
     let mut tags = tags_of(service, known, &[]);

@@ -191,18 +191,14 @@ pub(super) fn plain(text: &str) -> Value {
             _ => Value::Str(text.to_owned()),
         };
     }
-    if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
-        if let Ok(n) = text.parse() {
-            return Value::Int(n);
-        }
+    let is_whole = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    if let Some(n) = text.parse().ok().filter(|_| is_whole) {
+        return Value::Int(n);
     }
     let numeric = digits.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-'));
-    if numeric && digits.bytes().any(|b| b.is_ascii_digit()) {
-        if let Some(n) = text.parse::<f64>().ok().filter(|n| n.is_finite()) {
-            return Value::Float(n);
-        }
-    }
-    Value::Str(text.to_owned())
+    let is_number = numeric && digits.bytes().any(|b| b.is_ascii_digit());
+    let number = text.parse::<f64>().ok().filter(|n| is_number && n.is_finite());
+    number.map_or_else(|| Value::Str(text.to_owned()), Value::Float)
 }
 
 /// CloudFormation's short tags in their long form.
