@@ -106,7 +106,7 @@ impl Engine {
                 instance.kill();
             }
         }
-        if let Err(call) = instance.begin(call, false) {
+        if let Some(call) = instance.begin(call, false) {
             self.requeue(call);
         }
     }

@@ -139,10 +139,10 @@ impl Instance {
 
     /// Hands a request over: to a waiting instance, or (`is_bound`) to one that is about to start for it. Gives it back when
     /// the instance has ended.
-    pub fn begin(&self, call: Call, is_bound: bool) -> Result<(), Call> {
+    pub fn begin(&self, call: Call, is_bound: bool) -> Option<Call> {
         let mut state = self.state.lock();
         if state.phase == Phase::Ended || state.current.is_some() {
-            return Err(call);
+            return Some(call);
         }
         let now = Instant::now();
         let deadline = now + self.function.timeout;
@@ -161,7 +161,7 @@ impl Instance {
         if must_arm {
             self.changed.notify_one();
         }
-        Ok(())
+        None
     }
 
     fn head(&self, input: &Request) -> Vec<u8> {

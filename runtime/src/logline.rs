@@ -98,7 +98,7 @@ pub enum Status {
     Fine,
     /// `Status: timeout`.
     Timeout,
-    /// `Status: error	Error Type: …`.
+    /// `Status: error`, a tab, `Error Type: …`.
     Error(String),
 }
 

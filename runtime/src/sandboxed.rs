@@ -1,1 +1,72 @@
 //! The sandbox as a launcher.
+//!
+//! At level none there is no network namespace, so the addresses differ from worker to worker and must be put into its
+//! environment after the ports are known: that is what [`ProcessLauncher`] does.
+
+use crate::launch::{Exit, LaunchError, Launcher, Spec, Started, Worker};
+use crate::process::ProcessLauncher;
+use async_trait::async_trait;
+use squall_sandbox::{Control, Level, Sandbox};
+use std::io;
+
+#[async_trait]
+impl Launcher for Sandbox {
+    async fn spawn(&self, spec: Spec) -> Result<Started, LaunchError> {
+        if self.level() == Level::None {
+            return ProcessLauncher.spawn(spec).await;
+        }
+        let mounts = spec.mounts.into_iter().map(|m| squall_sandbox::Mount { host: m.host, inside: m.inside });
+        let spec = squall_sandbox::Spec {
+            id: spec.id,
+            argv: spec.argv,
+            env: spec.env,
+            code: spec.code,
+            opt: spec.opt,
+            mounts: mounts.collect(),
+            memory_bytes: spec.memory_bytes,
+            tmp_bytes: spec.tmp_bytes,
+            pids_max: spec.pids_max,
+            cpu_shares: spec.cpu_shares,
+            cpu_quota_percent: spec.cpu_quota_percent,
+        };
+        let worker = Sandbox::spawn(self, spec).await.map_err(|e| LaunchError(e.to_string()))?;
+        Ok(Started {
+            worker: Box::new(worker.control),
+            runtime_api: worker.runtime_api,
+            endpoint: worker.endpoint,
+            output: worker.output,
+        })
+    }
+
+    fn is_on_host_paths(&self) -> bool {
+        self.level() == Level::None
+    }
+}
+
+#[async_trait]
+impl Worker for Control {
+    async fn wait(&self) -> Exit {
+        let exit = Control::wait(self).await;
+        Exit { code: exit.code, signal: exit.signal, oom: exit.oom }
+    }
+
+    fn kill(&self) {
+        Control::kill(self);
+    }
+
+    fn freeze(&self) -> io::Result<()> {
+        Control::freeze(self).map_err(io::Error::other)
+    }
+
+    fn thaw(&self) -> io::Result<()> {
+        Control::thaw(self).map_err(io::Error::other)
+    }
+
+    fn memory_peak_bytes(&self) -> u64 {
+        Control::memory_peak_bytes(self)
+    }
+
+    fn oom_killed(&self) -> bool {
+        Control::oom_killed(self)
+    }
+}

@@ -1,0 +1,183 @@
+//! Functions in the real sandbox. A program of its own (no test harness), because the sandbox executes it again as its spawner.
+//!
+//! Where the host cannot give the full level, it says so and passes: the sandbox's own tests are the ones that insist.
+
+mod common;
+
+use common::World;
+use serde_json::json;
+use squall_sandbox::{Level, Sandbox};
+use std::sync::Arc;
+use std::time::Duration;
+
+fn main() {
+    if std::env::args().nth(1).as_deref() == Some("spawner") {
+        squall_sandbox::spawner_main();
+    }
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    runtime.block_on(run());
+}
+
+async fn run() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let options = squall_sandbox::Options {
+        level: Level::Full,
+        run_dir: dir.path().join("run"),
+        pool: 4,
+        spawner_exe: std::env::current_exe().expect("own path"),
+        spawner_args: vec!["spawner".into()],
+    };
+    let sandbox = match Sandbox::start(options).await {
+        Ok(sandbox) => sandbox,
+        Err(e) => return eprintln!("skipped: {e}"),
+    };
+    let world = World::with(Arc::new(sandbox.clone()), |_| ());
+    python_runs_at_the_paths_of_aws(&world).await;
+    node_runs_at_the_paths_of_aws(&world).await;
+    memory_has_its_limit(&world).await;
+    a_custom_runtime_runs(&world).await;
+    frozen_instances_go_on(&world).await;
+    a_burst_from_zero_loses_none(&world).await;
+    world.runtime.shutdown(Duration::from_secs(1)).await;
+    assert_eq!(world.runtime.stats().instances, 0);
+    drop(world);
+    sandbox.shutdown().await;
+    println!("sandboxed: all passed");
+}
+
+async fn python_runs_at_the_paths_of_aws(world: &World) {
+    for runtime in ["python3.9", "python3.11", "python3.12", "python3.13"] {
+        if !world.has(runtime).await {
+            continue;
+        }
+        let code = "import os, sys, ssl, json, sqlite3, decimal, zoneinfo, asyncio\ndef handler(e, c):\n    open('/tmp/x', 'w').write('x')\n    return [os.getcwd(), __file__, sys.path[0], sys.version_info[1], os.environ['AWS_LAMBDA_RUNTIME_API'], os.path.exists('/root/.pyenv')]";
+        let answer = world.once(runtime, "app.handler", &[("app.py", code)], "{}").await;
+        let minor: u32 = runtime.rsplit('.').next().and_then(|m| m.parse().ok()).expect("a number");
+        let expected = json!(["/var/task", "/var/task/app.py", "/var/task", minor, "127.0.0.1:9001", false]);
+        assert_eq!(answer.json(), expected, "{runtime}: {}", world.logs.of("f0").join("\n"));
+        assert!(answer.tail().contains("Max Memory Used: "));
+    }
+}
+
+async fn node_runs_at_the_paths_of_aws(world: &World) {
+    for runtime in ["nodejs18.x", "nodejs20.x", "nodejs22.x", "nodejs24.x"] {
+        if !world.has(runtime).await {
+            continue;
+        }
+        let code = "exports.handler = async () => { require('fs').writeFileSync('/tmp/x', 'x'); return [process.cwd(), __filename, (await require('dns').promises.lookup('127.0.0.1')).address] }";
+        let answer = world.once(runtime, "index.handler", &[("index.js", code)], "{}").await;
+        assert_eq!(answer.json(), json!(["/var/task", "/var/task/index.js", "127.0.0.1"]), "{runtime}");
+    }
+}
+
+async fn memory_has_its_limit(world: &World) {
+    if !world.has("python3.11").await {
+        return;
+    }
+    let code = "def handler(e, c):\n    if e: x = bytearray(10 ** 9); x[::4096] = b'x' * len(x[::4096])\n    return 1";
+    let mut f = world.function("python3.11", "app.handler", &[("app.py", code)]);
+    f.memory_mb = 128;
+    let f = Arc::new(f);
+    let answer = world.invoke(&f, "{\"x\":1}").await;
+    assert_eq!(answer.json()["errorType"], "Runtime.ExitError", "{}", answer.text());
+    let message = format!("RequestId: {} Error: Runtime exited with error: signal: killed", answer.id);
+    assert_eq!(answer.json()["errorMessage"], message);
+    assert!(answer.tail().contains("Status: error\tError Type: Runtime.OutOfMemory"), "{}", answer.tail());
+    assert_eq!(world.invoke(&f, "{}").await.text(), "1");
+}
+
+async fn a_custom_runtime_runs(world: &World) {
+    // Speaks the Runtime API with a new connection for every request, as shell scripts around curl do.
+    let script = r#"#!/bin/bash
+api=${AWS_LAMBDA_RUNTIME_API/:/\/}
+while :; do
+  exec 3<>/dev/tcp/$api
+  printf 'GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n' >&3
+  size=0
+  while read -r -u 3 line; do
+    line=${line%$'\r'}
+    case "$line" in
+      Lambda-Runtime-Aws-Request-Id:*) id=${line#*: } ;;
+      Content-Length:*) size=${line#*: } ;;
+      '') break ;;
+    esac
+  done
+  read -r -u 3 -N "$size" event
+  exec 3>&-
+  echo "got $event"
+  exec 3<>/dev/tcp/$api
+  printf 'POST /2018-06-01/runtime/invocation/%s/response HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n' "$id" "${#event}" "$event" >&3
+  read -r -u 3 status
+  exec 3>&-
+done
+"#;
+    let f = Arc::new(world.function("provided.al2023", "any", &[("bootstrap", script)]));
+    for n in 0..3 {
+        let event = format!("{{\"n\":{n}}}");
+        let answer = world.invoke(&f, &event).await;
+        assert_eq!(answer.text(), event);
+        assert!(answer.tail().contains(&format!("got {event}\n")), "{}", answer.tail());
+    }
+    let none = world.once("provided.al2", "any", &[("other", "")], "{}").await;
+    assert_eq!(none.json()["errorType"], "Runtime.InvalidEntrypoint");
+}
+
+async fn frozen_instances_go_on(world: &World) {
+    if !world.has("python3.11").await {
+        return;
+    }
+    let f = Arc::new(world.function(
+        "python3.11",
+        "app.handler",
+        &[("app.py", "n = 0\ndef handler(e, c):\n    global n; n += 1; return n")],
+    ));
+    for n in 1..4 {
+        assert_eq!(world.invoke(&f, "{}").await.text(), n.to_string());
+        // Longer than the rest after which an instance is frozen: nothing but real time makes the kernel freeze it.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+}
+
+async fn a_burst_from_zero_loses_none(world: &World) {
+    if !world.has("python3.11").await {
+        return;
+    }
+    let f = Arc::new(world.function(
+        "python3.11",
+        "app.handler",
+        &[("app.py", "import time\ndef handler(e, c):\n    time.sleep(0.2); return e")],
+    ));
+    let world = &world;
+    let calls = (0..60).map(|n| {
+        let f = f.clone();
+        async move { (n, world.invoke(&f, &n.to_string()).await.text()) }
+    });
+    let mut set = Vec::new();
+    for call in calls {
+        set.push(Box::pin(call));
+    }
+    for (n, text) in join_all(set).await {
+        assert_eq!(text, n.to_string());
+    }
+}
+
+/// Runs futures at the same time in one task.
+async fn join_all<T>(mut futures: Vec<std::pin::Pin<Box<impl Future<Output = T>>>>) -> Vec<T> {
+    let mut done = Vec::new();
+    std::future::poll_fn(|cx| {
+        let mut at = 0;
+        while at < futures.len() {
+            match futures[at].as_mut().poll(cx) {
+                std::task::Poll::Ready(value) => {
+                    done.push(value);
+                    drop(futures.swap_remove(at));
+                }
+                std::task::Poll::Pending => at += 1,
+            }
+        }
+        if futures.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+    done
+}
