@@ -65,7 +65,7 @@ pub struct Spec {
     pub code: PathBuf,
     /// Host directory seen as `/opt`.
     pub opt: Option<PathBuf>,
-    /// More read-only mounts.
+    /// More read-only mounts, at most 32.
     pub mounts: Vec<Mount>,
     /// Memory limit in bytes, without swap; passing it kills the whole worker.
     pub memory_bytes: u64,
@@ -85,6 +85,9 @@ const MEMORY_BYTES_MIN: u64 = 4 << 20;
 const TMP_BYTES_MIN: u64 = 1 << 20;
 /// Largest `/tmp`: far above what AWS offers (10 GiB), far below what a sparse image cannot be.
 const TMP_BYTES_MAX: u64 = 1 << 40;
+
+/// Mounts besides code and layers; their descriptors go in one packet.
+const MOUNTS_MAX: usize = 32;
 
 impl Spec {
     /// Refuses what could not work, before anything is started.
@@ -107,6 +110,9 @@ impl Spec {
         }
         if !self.code.is_absolute() || self.opt.as_ref().is_some_and(|p| !p.is_absolute()) {
             return wrong("code and opt must be absolute paths".into());
+        }
+        if self.mounts.len() > MOUNTS_MAX {
+            return wrong(format!("there are more than {MOUNTS_MAX} mounts"));
         }
         for m in &self.mounts {
             if !m.host.is_absolute() || !is_plain_absolute(&m.inside) {

@@ -201,8 +201,17 @@ async fn role_of_the_server() {
     std::future::pending::<()>().await;
 }
 
-/// Starts that server; the caller kills it.
-fn server(dir: &Path) -> std::process::Child {
+/// That server, as another process; killed and reaped at the latest when this is dropped.
+struct Server(std::process::Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn server(dir: &Path) -> Server {
     let mut child = Command::new(std::env::current_exe().expect("this program"))
         .args(["--exact", "role_of_the_server", "--nocapture"])
         .env(ROLE, dir)
@@ -212,17 +221,16 @@ fn server(dir: &Path) -> std::process::Child {
     let lines = BufReader::new(child.stdout.take().expect("output")).lines();
     let up = lines.map_while(Result::ok).any(|l| l.contains("SERVING"));
     assert!(up, "the server did not come up");
-    child
+    Server(child)
 }
 
 #[test]
 fn sigkill_of_the_server_ends_its_workers() {
     let dir = tempfile::tempdir().expect("directory");
     let run_dir = dir.path().join("run");
-    let mut server = server(dir.path());
+    let server = server(dir.path());
     assert!(Traces::of(&run_dir).processes.len() > 10);
-    server.kill().expect("kill");
-    server.wait().expect("wait");
+    drop(server);
     eventually_clean(&run_dir);
 }
 
@@ -230,29 +238,27 @@ fn sigkill_of_the_server_ends_its_workers() {
 fn sigkill_of_the_spawner_ends_its_workers() {
     let dir = tempfile::tempdir().expect("directory");
     let run_dir = dir.path().join("run");
-    let mut server = server(dir.path());
-    let children = descendants(server.id() as i32);
+    let server = server(dir.path());
+    let children = descendants(server.0.id() as i32);
     let spawner = children.get(1).copied().expect("the server has a child");
     // SAFETY: integers; the process is a child of ours that lives.
     assert_eq!(unsafe { libc::kill(spawner, libc::SIGKILL) }, 0);
     eventually_clean(&run_dir);
-    server.kill().expect("kill");
-    server.wait().expect("wait");
 }
 
 #[tokio::test]
 async fn restart_removes_what_the_death_of_everything_left() {
     let dir = tempfile::tempdir().expect("directory");
     let run_dir = dir.path().join("run");
-    let mut server = server(dir.path());
+    let server = server(dir.path());
     // The janitor too, before it can clean: what a crash of the machine's user session does.
     let mut doomed = holders(&run_dir.join("lock"));
-    doomed.push(server.id() as i32);
+    doomed.push(server.0.id() as i32);
     for pid in doomed {
         // SAFETY: integers; all are processes of this test.
         unsafe { libc::kill(pid, libc::SIGKILL) };
     }
-    server.wait().expect("wait");
+    drop(server);
     assert!(!groups(&run_dir).is_empty(), "there should be something to clean");
     let lab = Lab { sandbox: Sandbox::start(options(&dir, Level::Full, 1)).await.expect("start"), dir };
     let worker = lab.sandbox.spawn(lab.shell("echo again")).await.expect("spawn");

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::Setting;
 use super::janitor::Remains;
@@ -112,13 +112,14 @@ impl Cell {
         }
     }
 
-    /// Sets the limits and sends the specification (the server's own packet) to the stage.
-    pub(super) fn give(&mut self, seq: u64, spec: &Spec, packet: &[u8]) -> io::Result<()> {
+    /// Sets the limits and sends the specification (the server's own packet) and its mounts to the stage.
+    pub(super) fn give(&mut self, seq: u64, spec: &Spec, packet: &[u8], trees: &[OwnedFd]) -> io::Result<()> {
         if let Some(group) = &self.group {
             group.limit(&Limits::from(spec))?;
         }
         let ctl = self.ctl.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
-        socket::send(ctl.as_fd(), packet, &[])?;
+        let trees: Vec<BorrowedFd<'_>> = trees.iter().map(AsFd::as_fd).collect();
+        socket::send(ctl.as_fd(), packet, &trees)?;
         self.phase = Phase::Starting(seq);
         Ok(())
     }

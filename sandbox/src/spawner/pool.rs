@@ -3,14 +3,16 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use super::Setting;
 use super::cell::{Cell, Phase, Said};
 use super::janitor::Janitor;
+use super::stage;
 use crate::sys::poll::Poll;
 use crate::sys::socket;
 use crate::wire::{News, Order};
-use crate::{PoolStats, Spec};
+use crate::{Level, PoolStats, Spec};
 
 /// `/tmp` that AWS gives by default, and so the size that is kept ready.
 const USUAL_TMP_BYTES: u64 = 512 << 20;
@@ -20,6 +22,9 @@ const PREPARING_MAX: usize = 4;
 const WAITING_MAX: usize = 10_000;
 /// How soon to try again what the janitor could not take.
 const RETRY_MS: i32 = 5;
+/// The pool is filled up this long after the last spawn, unless it is half empty: mount and network namespaces are made
+/// under locks of the whole kernel, and filling at once made the very spawn that emptied it twice as slow.
+const REFILL_DELAY: Duration = Duration::from_millis(5);
 
 /// Tokens: cell number times four, plus which of its descriptors.
 const SERVER: u64 = 0;
@@ -45,6 +50,8 @@ pub(super) struct Pool {
     target: usize,
     /// Preparing failed and no request asked since: do not try again and again.
     is_failing: bool,
+    /// When the last sandbox was given away.
+    last_given: Instant,
     told: PoolStats,
     packet: Vec<u8>,
 }
@@ -64,6 +71,7 @@ impl Pool {
             next: 1,
             target,
             is_failing: false,
+            last_given: Instant::now(),
             told: PoolStats::default(),
             packet: Vec::new(),
         })
@@ -73,9 +81,9 @@ impl Pool {
     pub(super) fn run(mut self) -> io::Result<()> {
         let mut serving = true;
         while serving {
-            self.refill();
+            let is_delayed = self.refill();
             self.tell_stats();
-            let timeout_ms = if self.janitor.flush() { RETRY_MS } else { -1 };
+            let timeout_ms = if self.janitor.flush() || is_delayed { RETRY_MS } else { -1 };
             for token in self.poll.wait(timeout_ms)? {
                 match token & 3 {
                     SERVER => serving &= self.on_server(),
@@ -127,8 +135,20 @@ impl Pool {
                 still.push_back(request);
                 continue;
             };
+            let trees = match self.setting.level {
+                Level::None => Ok(Vec::new()),
+                _ => stage::detach_all(&request.spec),
+            };
+            let trees = match trees {
+                Ok(trees) => trees,
+                Err(e) => {
+                    self.refuse(request.seq, e.to_string());
+                    continue;
+                }
+            };
             let Some(cell) = self.ready.remove(at).and_then(|n| self.cells.get_mut(&n)) else { continue };
-            if let Err(e) = cell.give(request.seq, &request.spec, &request.packet) {
+            self.last_given = Instant::now();
+            if let Err(e) = cell.give(request.seq, &request.spec, &request.packet, &trees) {
                 cell.kill();
                 self.refuse(request.seq, e.to_string());
             }
@@ -136,8 +156,8 @@ impl Pool {
         self.waiting = still;
     }
 
-    /// Starts preparing what requests wait for, then what the pool lacks.
-    fn refill(&mut self) {
+    /// Starts preparing what requests wait for, then what the pool lacks; true if that should wait a little.
+    fn refill(&mut self) -> bool {
         let mut preparing: Vec<u64> =
             self.cells.values().filter(|c| c.phase == Phase::Preparing).map(|c| c.tmp_bytes).collect();
         let mut wanted = Vec::new();
@@ -151,9 +171,12 @@ impl Pool {
                 break;
             }
         }
+        let mut is_delayed = false;
         if self.waiting.is_empty() && !self.is_failing {
             let have = self.ready.len() + preparing.len();
-            wanted.resize(self.target.saturating_sub(have), USUAL_TMP_BYTES);
+            let lacking = self.target.saturating_sub(have);
+            is_delayed = lacking > 0 && have > self.target / 2 && self.last_given.elapsed() < REFILL_DELAY;
+            wanted.resize(if is_delayed { 0 } else { lacking }, USUAL_TMP_BYTES);
         }
         for tmp_bytes in wanted {
             if preparing.len() >= PREPARING_MAX {
@@ -165,6 +188,7 @@ impl Pool {
                 break;
             }
         }
+        is_delayed
     }
 
     fn prepare(&mut self, tmp_bytes: u64) -> io::Result<()> {

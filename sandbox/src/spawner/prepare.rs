@@ -1,8 +1,8 @@
 //! The child's side of making a sandbox, up to the point where only the worker's own code is missing.
 //!
 //! Two processes come of it. *Init* is process 1 of the sandbox: unprivileged, it reaps orphans, tells how the program
-//! ended and, by ending itself, ends everything. The *stage* still has privilege; it waits for the specification, binds
-//! the code, drops everything and becomes the program. Both run our code only until that point.
+//! ended and, by ending itself, ends everything. The *stage* still has privilege; it waits for the specification,
+//! attaches the code, drops everything and becomes the program.
 
 use std::fs;
 use std::io::{self, Write};
@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::{Setting, image, root, stage};
 use crate::Level;
 use crate::sys::process::{self, Side};
-use crate::sys::{Context, landlock, net, seccomp, socket};
+use crate::sys::{Context, landlock, mount, net, seccomp, socket};
 
 /// User and group of the program inside, as on AWS.
 pub(crate) const INSIDE_ID: u32 = 993;
@@ -41,7 +41,7 @@ pub(super) struct Fresh {
 /// Everything the stage holds when it waits.
 pub(super) struct Stage {
     pub ctl: OwnedFd,
-    /// The assembled root; `None` at level none.
+    /// The assembled root, writable until the mounts are made; `None` at level none.
     pub root: Option<OwnedFd>,
     /// The user namespace to enter.
     pub user: Option<OwnedFd>,
@@ -57,6 +57,7 @@ pub(super) fn run(setting: &Setting, fresh: Fresh) -> ! {
     // Ends with the spawner even while it prepares.
     let _ = process::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64, 0);
     process::setsid();
+    process::reset_signals();
     let made = if setting.level == Level::None { plain() } else { isolated(setting, number, tmp_bytes) };
     let made = match made {
         Ok(made) => made,
@@ -76,6 +77,7 @@ pub(super) fn run(setting: &Setting, fresh: Fresh) -> ! {
         Err(e) => fail(&stage.ctl, &format!("fork the stage: {e}")),
         Ok(Side::Child) => {
             process::close_all_but(&stage_fds(&stage, &ready));
+            process::setsid();
             if socket::send(stage.ctl.as_fd(), &[SAYS_READY], &ready).is_err() {
                 process::exit(1);
             }
@@ -147,6 +149,8 @@ fn isolated(setting: &Setting, number: u64, tmp_bytes: u64) -> io::Result<Made> 
         group.join()?;
         process::unshare(libc::CLONE_NEWCGROUP).context("make a cgroup namespace")?;
     }
+    // The last use of a path of the host.
+    mount::pivot_into(new_root.as_fd()).context("enter the root")?;
     Ok(Made {
         root: Some(new_root),
         user: Some(user),

@@ -1,4 +1,6 @@
-//! The last steps before the program: bind its code, enter the root, drop everything, execute.
+//! The last steps before the program: attach its code to the root, drop everything, execute.
+//!
+//! The spawner sends the mounts as detached trees: here, inside, no path of the host leads anywhere any more.
 
 use std::ffi::CString;
 use std::io;
@@ -20,22 +22,27 @@ const DATA_SLACK_BYTES: u64 = 256 << 20;
 /// Waits for the specification and becomes the program.
 pub(super) fn run(setting: &Setting, stage: Stage) -> ! {
     let mut packet = Vec::new();
-    let spec = match socket::receive(stage.ctl.as_fd(), &mut packet) {
-        Ok(Some(_)) => match Order::decode(&packet) {
-            Ok(Order::Spawn { spec, .. }) => spec,
+    let (spec, trees) = match socket::receive(stage.ctl.as_fd(), &mut packet) {
+        Ok(Some(trees)) => match Order::decode(&packet) {
+            Ok(Order::Spawn { spec, .. }) => (spec, trees),
             _ => fail(&stage.ctl, "the specification is malformed"),
         },
         // The spawner is gone or does not need this sandbox.
         _ => process::exit(0),
     };
-    let error = match become_program(setting, &stage, &spec) {
+    let error = match become_program(setting, &stage, &spec, &trees) {
         Ok(never) => match never {},
         Err(e) => e,
     };
     fail(&stage.ctl, &error.to_string())
 }
 
-fn become_program(setting: &Setting, stage: &Stage, spec: &Spec) -> io::Result<std::convert::Infallible> {
+fn become_program(
+    setting: &Setting,
+    stage: &Stage,
+    spec: &Spec,
+    trees: &[OwnedFd],
+) -> io::Result<std::convert::Infallible> {
     let argv = strings(spec.argv.iter().cloned())?;
     let env = strings(spec.env.iter().map(|(k, v)| {
         let mut pair = k.clone();
@@ -44,11 +51,11 @@ fn become_program(setting: &Setting, stage: &Stage, spec: &Spec) -> io::Result<s
         pair
     }))?;
     if let Some(root) = &stage.root {
-        enter_root(root, spec)?;
+        attach_all(root.as_fd(), spec, trees)?;
+        mount::set_attributes(root.as_fd(), READ_ONLY, false).context("make the root read-only")?;
     }
     let directory = if stage.root.is_some() { Path::new("/var/task") } else { &spec.code };
     std::env::set_current_dir(directory).context(format_args!("enter {}", directory.display()))?;
-    process::setsid();
     if let Some(user) = &stage.user {
         process::setns(user.as_fd(), libc::CLONE_NEWUSER).context("enter the user namespace")?;
         process::become_user(INSIDE_ID, INSIDE_ID).context("become the unprivileged user")?;
@@ -59,7 +66,6 @@ fn become_program(setting: &Setting, stage: &Stage, spec: &Spec) -> io::Result<s
     process::dup_to(process::open_null()?.as_fd(), 0)?;
     process::dup_to(stage.output.as_fd(), 1)?;
     process::dup_to(stage.output.as_fd(), 2)?;
-    process::reset_signals();
     if let Some(rules) = &stage.rules {
         landlock::restrict(rules).context("set landlock rules")?;
     }
@@ -74,26 +80,27 @@ fn strings(list: impl Iterator<Item = std::ffi::OsString>) -> io::Result<Vec<CSt
     list.map(cstring).collect::<io::Result<_>>().context("an argument or variable")
 }
 
-fn enter_root(root: &OwnedFd, spec: &Spec) -> io::Result<()> {
+/// Everything that is bound into the root, as (host path, path inside): what the trees stand for, in their order.
+pub(super) fn binds(spec: &Spec) -> impl Iterator<Item = (&Path, &Path)> {
     let fixed = [(Some(spec.code.as_path()), "/var/task"), (spec.opt.as_deref(), "/opt")];
-    for (host, inside) in fixed {
-        if let Some(host) = host {
-            bind(root.as_fd(), host, Path::new(inside))?;
-        }
-    }
-    for m in &spec.mounts {
-        bind(root.as_fd(), &m.host, &m.inside)?;
-    }
-    mount::set_attributes(root.as_fd(), READ_ONLY, false).context("make the root read-only")?;
-    mount::pivot_into(root.as_fd()).context("enter the root")
+    let fixed = fixed.into_iter().filter_map(|(host, inside)| Some((host?, Path::new(inside))));
+    fixed.chain(spec.mounts.iter().map(|m| (m.host.as_path(), m.inside.as_path())))
 }
 
-fn bind(root: BorrowedFd<'_>, host: &Path, inside: &Path) -> io::Result<()> {
-    let tree =
-        mount::clone_tree(host, READ_ONLY | NO_SUID | NO_DEV).context(format_args!("bind {}", host.display()))?;
-    let is_dir = host.is_dir();
-    let place = mount_point(root, inside, is_dir).context(format_args!("make the mount point {}", inside.display()))?;
-    mount::attach(tree.as_fd(), place.as_fd()).context(format_args!("bind {} on {}", host.display(), inside.display()))
+/// Detached read-only copies of what is bound; made by the spawner, which still sees the host.
+pub(super) fn detach_all(spec: &Spec) -> io::Result<Vec<OwnedFd>> {
+    let tree = |host: &Path| mount::clone_tree(host, READ_ONLY | NO_SUID | NO_DEV);
+    binds(spec).map(|(host, _)| tree(host).context(format_args!("bind {}", host.display()))).collect()
+}
+
+fn attach_all(root: BorrowedFd<'_>, spec: &Spec, trees: &[OwnedFd]) -> io::Result<()> {
+    for ((_, inside), tree) in binds(spec).zip(trees) {
+        let is_dir = std::fs::File::from(tree.try_clone()?).metadata()?.is_dir();
+        let place =
+            mount_point(root, inside, is_dir).context(format_args!("make the mount point {}", inside.display()))?;
+        mount::attach(tree.as_fd(), place.as_fd()).context(format_args!("bind on {}", inside.display()))?;
+    }
+    Ok(())
 }
 
 /// Opens the mount point, making it and its parents where the root is ours. Below read-only mounts it must exist.

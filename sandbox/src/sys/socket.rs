@@ -1,15 +1,15 @@
 //! Packets with descriptors over a Unix socket pair.
 
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use super::check;
 use crate::wire::PACKET_BYTES_MAX;
 
 /// Most descriptors in one packet.
-const FDS_MAX: usize = 8;
+const FDS_MAX: usize = 40;
 /// Space for their control message; u64 for alignment of `cmsghdr`.
-type Control = [u64; 8];
+type Control = [u64; 24];
 
 /// A connected pair that keeps packet bounds and notices the end of the peer.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -26,7 +26,7 @@ pub(crate) fn send(to: BorrowedFd<'_>, packet: &[u8], fds: &[BorrowedFd<'_>]) ->
         return Err(io::Error::from_raw_os_error(libc::EMSGSIZE));
     }
     let iov = [IoSlice::new(packet)];
-    let mut control: Control = [0; 8];
+    let mut control: Control = [0; 24];
     // SAFETY: msghdr is plain data for which zeroes are valid.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = iov.as_ptr().cast_mut().cast();
@@ -34,7 +34,7 @@ pub(crate) fn send(to: BorrowedFd<'_>, packet: &[u8], fds: &[BorrowedFd<'_>]) ->
     if !fds.is_empty() {
         let bytes = size_of_val(fds) as u32;
         message.msg_control = control.as_mut_ptr().cast();
-        // SAFETY: `control` (64 bytes, aligned) holds a header (16) and at most FDS_MAX (8) ints, so the header and
+        // SAFETY: `control` (192 bytes, aligned) holds a header (16) and at most FDS_MAX (40) ints, so the header and
         // data pointers stay inside it; BorrowedFd is a transparent wrapper of a C int.
         unsafe {
             message.msg_controllen = libc::CMSG_SPACE(bytes) as _;
@@ -57,12 +57,14 @@ pub(crate) fn send(to: BorrowedFd<'_>, packet: &[u8], fds: &[BorrowedFd<'_>]) ->
 
 /// Receives one packet into `buffer` (grown to the largest packet); `None` when the peer is gone.
 pub(crate) fn receive(from: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> io::Result<Option<Vec<OwnedFd>>> {
-    buffer.resize(PACKET_BYTES_MAX, 0);
-    let mut iov = [IoSliceMut::new(buffer)];
-    let mut control: Control = [0; 8];
+    buffer.clear();
+    buffer.reserve(PACKET_BYTES_MAX);
+    // Not zeroed first: that would cost more than all the rest.
+    let mut iov = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: PACKET_BYTES_MAX };
+    let mut control: Control = [0; 24];
     // SAFETY: msghdr is plain data for which zeroes are valid.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-    message.msg_iov = iov.as_mut_ptr().cast();
+    message.msg_iov = &raw mut iov;
     message.msg_iovlen = 1;
     message.msg_control = control.as_mut_ptr().cast();
     message.msg_controllen = size_of_val(&control) as _;
@@ -94,7 +96,8 @@ pub(crate) fn receive(from: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> io::Result<
     if received == 0 {
         return Ok(None);
     }
-    buffer.truncate(received);
+    // SAFETY: the kernel wrote `received` bytes, at most PACKET_BYTES_MAX, for which there is room.
+    unsafe { buffer.set_len(received.min(PACKET_BYTES_MAX)) };
     Ok(Some(fds))
 }
 
