@@ -51,12 +51,12 @@ fn expected_one(name: &str, entry: &mut Fields) -> Result<Condition, Error> {
     let (value, exists) = (entry.take("Value"), entry.flag("Exists"));
     if entry.has("ComparisonOperator") {
         if exists.is_some() {
-            return Err(invalid(format!("Exists and ComparisonOperator cannot be used together for Attribute: {name}")));
+            return Err(invalid(format!(
+                "Exists and ComparisonOperator cannot be used together for Attribute: {name}"
+            )));
         }
         if value.is_some() {
-            return Err(invalid(format!(
-                "Value and ComparisonOperator cannot be used together for Attribute: {name}"
-            )));
+            return Err(invalid(format!("Value and ComparisonOperator cannot be used together for Attribute: {name}")));
         }
         return comparison(name, entry);
     }
@@ -71,9 +71,7 @@ fn expected_one(name: &str, entry: &mut Fields) -> Result<Condition, Error> {
             Err(invalid(format!("Value cannot be used when Exists is false for Attribute: {name}")))
         }
         (_, Some(value)) => Ok(Condition::Compare(path(name), Compare::Eq, operand(Arc::new(wire::value(value)?)))),
-        (Some(true), None) => {
-            Err(invalid(format!("Value must be provided when Exists is true for Attribute: {name}")))
-        }
+        (Some(true), None) => Err(invalid(format!("Value must be provided when Exists is true for Attribute: {name}"))),
         (None, None) => Err(invalid(format!("Value must be provided when Exists is null for Attribute: {name}"))),
     }
 }
@@ -195,11 +193,18 @@ pub fn updates(fields: &mut Fields) -> Result<Update, Error> {
         actions.push(match (action.as_str(), value) {
             ("DELETE", None) => Action::Remove(path),
             (action, None) => {
-                return Err(invalid(format!("Only DELETE action is allowed when no attribute value is specified: {action}")));
+                return Err(invalid(format!(
+                    "Only DELETE action is allowed when no attribute value is specified: {action}"
+                )));
             }
             ("DELETE", Some(value)) => match value.kind() {
                 Kind::Ss | Kind::Ns | Kind::Bs => Action::Delete(path, value),
-                kind => return Err(invalid(format!("DELETE action with value is not supported for the type {}", kind.name()))),
+                kind => {
+                    return Err(invalid(format!(
+                        "DELETE action with value is not supported for the type {}",
+                        kind.name()
+                    )));
+                }
             },
             ("ADD", Some(value)) => match &*value {
                 Value::L(_) => Action::Set(path.clone(), appended(path, value)),

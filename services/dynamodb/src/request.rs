@@ -15,9 +15,8 @@ use crate::wire::{self, Fields};
 /// # Errors
 /// `ValidationException` naming both.
 pub fn check_not_mixed(fields: &Fields, legacy: &[&str], expressions: &[&str]) -> Result<(), Error> {
-    let present = |names: &[&str]| -> Vec<String> {
-        names.iter().filter(|n| fields.has(n)).map(|n| (*n).to_owned()).collect()
-    };
+    let present =
+        |names: &[&str]| -> Vec<String> { names.iter().filter(|n| fields.has(n)).map(|n| (*n).to_owned()).collect() };
     let (old, new) = (present(legacy), present(expressions));
     if old.is_empty() || new.is_empty() {
         return Ok(());
@@ -39,9 +38,7 @@ pub fn placeholders(fields: &mut Fields, expressions: &[&str], with_values: &[&s
     let names = fields.text_map("ExpressionAttributeNames");
     if let Some(names) = &names {
         if !any {
-            return Err(Error::validation(
-                "ExpressionAttributeNames can only be specified when using expressions",
-            ));
+            return Err(Error::validation("ExpressionAttributeNames can only be specified when using expressions"));
         }
         if names.is_empty() {
             return Err(Error::validation("ExpressionAttributeNames must not be empty"));

@@ -86,9 +86,7 @@ impl DynamoDb {
             let txn = Txn::new().guard(table.key.clone(), table.ver);
             let txn = match plan(table.clone())? {
                 Plan::Blind(mutation) => txn.mutation(mutation),
-                Plan::Ruled(write) => {
-                    txn.rule([write.row_key()], move |view, out| write.run(view.value(0), out))
-                }
+                Plan::Ruled(write) => txn.rule([write.row_key()], move |view, out| write.run(view.value(0), out)),
             };
             match self.deps.state.commit(txn).await {
                 Ok(done) => return Ok((table, done.reply::<Done>().unwrap_or_default())),

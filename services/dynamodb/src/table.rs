@@ -126,9 +126,10 @@ impl Table {
     /// # Errors
     /// `ValidationException` when there is none.
     pub fn index(&self, name: &str) -> Result<&Index, Error> {
-        self.indexes.iter().find(|i| i.name == name).ok_or_else(|| {
-            Error::validation(format!("The table does not have the specified index: {name}"))
-        })
+        self.indexes
+            .iter()
+            .find(|i| i.name == name)
+            .ok_or_else(|| Error::validation(format!("The table does not have the specified index: {name}")))
     }
 
     /// The declared type of an attribute.

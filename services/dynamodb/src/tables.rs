@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn ranges_hold_exactly_the_fitting_keys() {
         let mut r = Random::new(31);
-        let mut text = |r: &mut Random| -> Value {
+        let text = |r: &mut Random| -> Value {
             Value::S((0..1 + r.below(3)).map(|_| *r.pick(&['\0', '\u{1}', 'a', 'b', '\u{7f}', 'ÿ'])).collect())
         };
         for round in 0..20_000 {

@@ -46,9 +46,9 @@ impl Fields {
     }
 
     fn index(&self, name: &str) -> Option<u16> {
-        let at = self.shape.members().iter().position(|m| m.name == name);
-        debug_assert!(at.is_some(), "{} has no member {name}", self.shape.name);
-        u16::try_from(at?).ok()
+        // Operations share readers of parameters that not all of them have: what a shape lacks is absent.
+        let at = self.shape.members().iter().position(|m| m.name == name)?;
+        u16::try_from(at).ok()
     }
 
     /// Whether the member is present.

@@ -190,9 +190,9 @@ impl DynamoDb {
         let mut next: Option<Key> = None;
         loop {
             let name = attribute.clone();
-            let mut range = Range::new(from.clone(), to.clone()).limit(SLICE_ROWS).sift(move |_, value| {
-                if is_expired(codec::find(value, &name), now) { Keep::Take } else { Keep::Skip }
-            });
+            let mut range = Range::new(from.clone(), to.clone())
+                .limit(SLICE_ROWS)
+                .sift(move |_, value| if is_expired(codec::find(value, &name), now) { Keep::Take } else { Keep::Skip });
             if let Some(next) = next.take() {
                 range = range.starting(next);
             }

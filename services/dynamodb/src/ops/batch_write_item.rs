@@ -105,7 +105,8 @@ impl DynamoDb {
             let blind = !old_wanted && tables.iter().all(|t| t.indexes.is_empty());
             match self.deps.state.commit(batch(txn, writes, blind)).await {
                 Ok(done) => {
-                    let done = done.reply::<Vec<Done>>().unwrap_or_else(|| slice.iter().map(|_| Done::default()).collect());
+                    let done =
+                        done.reply::<Vec<Done>>().unwrap_or_else(|| slice.iter().map(|_| Done::default()).collect());
                     return Ok((tables, done));
                 }
                 Err(squall_store::Error::Guard(_)) => {

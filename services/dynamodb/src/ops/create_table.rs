@@ -110,12 +110,9 @@ fn billing(input: &api::CreateTableInput, ctx: &Ctx) -> Result<Billing, Error> {
         (Some(_), true) => Err(invalid(
             "Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST",
         )),
-        (None, true) => Ok(Billing {
-            on_demand,
-            capacity: Capacity::default(),
-            on_demand_since: Some(ctx.time),
-            has_summary: true,
-        }),
+        (None, true) => {
+            Ok(Billing { on_demand, capacity: Capacity::default(), on_demand_since: Some(ctx.time), has_summary: true })
+        }
         (None, false) => Err(invalid(
             "ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED",
         )),

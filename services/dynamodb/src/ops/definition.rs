@@ -37,10 +37,7 @@ pub(super) fn attributes(definitions: &[api::AttributeDefinition]) -> Result<Vec
 ///
 /// # Errors
 /// `ValidationException` for another form than HASH or HASH and RANGE, or undeclared attributes.
-pub(super) fn key_schema(
-    elements: &[api::KeySchemaElement],
-    attributes: &[KeyAttribute],
-) -> Result<KeySchema, Error> {
+pub(super) fn key_schema(elements: &[api::KeySchemaElement], attributes: &[KeyAttribute]) -> Result<KeySchema, Error> {
     let (hash, range) = match elements {
         [hash] => (hash, None),
         [hash, range] => (hash, Some(range)),
@@ -144,9 +141,7 @@ fn projection(asked: &api::Projection) -> Result<IndexProjection, Error> {
         (Some("ALL"), None) => Ok(IndexProjection::All),
         (Some("KEYS_ONLY"), None) => Ok(IndexProjection::KeysOnly),
         (Some("INCLUDE"), Some(names)) => Ok(IndexProjection::Include(names)),
-        (Some("INCLUDE"), None) => {
-            Err(invalid("ProjectionType is INCLUDE, but NonKeyAttributes is not specified"))
-        }
+        (Some("INCLUDE"), None) => Err(invalid("ProjectionType is INCLUDE, but NonKeyAttributes is not specified")),
         (Some(kind), _) => Err(invalid(format!("ProjectionType is {kind}, but NonKeyAttributes is specified"))),
         (None, _) => Err(invalid("Unknown ProjectionType: null")),
     }
@@ -156,11 +151,7 @@ fn projection(asked: &api::Projection) -> Result<IndexProjection, Error> {
 ///
 /// # Errors
 /// `ValidationException` for too many indexes, a name twice, or declared attributes that no key uses.
-pub(super) fn check_together(
-    schema: &KeySchema,
-    indexes: &[Index],
-    attributes: &[KeyAttribute],
-) -> Result<(), Error> {
+pub(super) fn check_together(schema: &KeySchema, indexes: &[Index], attributes: &[KeyAttribute]) -> Result<(), Error> {
     if indexes.iter().filter(|i| i.local).count() > LOCAL_MAX {
         return Err(invalid(format!("Number of LocalSecondaryIndexes exceeds per-table limit of {LOCAL_MAX}")));
     }

@@ -167,7 +167,10 @@ fn definitions(table: &Table) -> Vec<api::AttributeDefinition> {
 fn elements(schema: &KeySchema) -> Vec<api::KeySchemaElement> {
     let names = schema.attributes().map(|a| a.name.clone());
     let kinds = ["HASH", "RANGE"];
-    names.zip(kinds).map(|(attribute_name, kind)| api::KeySchemaElement { attribute_name, key_type: kind.into() }).collect()
+    names
+        .zip(kinds)
+        .map(|(attribute_name, kind)| api::KeySchemaElement { attribute_name, key_type: kind.into() })
+        .collect()
 }
 
 fn throughput(capacity: Capacity) -> api::ProvisionedThroughputDescription {

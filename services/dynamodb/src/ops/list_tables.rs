@@ -13,11 +13,7 @@ impl DynamoDb {
     ///
     /// # Errors
     /// None of its own: limits are the model's.
-    pub(crate) fn list_tables(
-        &self,
-        ctx: &Ctx,
-        input: api::ListTablesInput,
-    ) -> Result<api::ListTablesOutput, Error> {
+    pub(crate) fn list_tables(&self, ctx: &Ctx, input: api::ListTablesInput) -> Result<api::ListTablesOutput, Error> {
         let limit = input.limit.and_then(|n| usize::try_from(n).ok()).unwrap_or(NAMES_MAX).clamp(1, NAMES_MAX);
         let after = input.exclusive_start_table_name.as_deref();
         let (names, more) = self.catalog.names(ctx.region.as_str(), after, limit);

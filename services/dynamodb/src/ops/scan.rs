@@ -39,7 +39,8 @@ impl DynamoDb {
         let range = selection.rows().segment(segment, total);
         let mut request = selection.request(range, false, filter);
         if let Some(start) = start {
-            request.start_after(&start, "The provided starting key is invalid: Invalid segment for the starting key")?;
+            request
+                .start_after(&start, "The provided starting key is invalid: Invalid segment for the starting key")?;
         }
         let page = if is_empty(&request.range) { Default::default() } else { request.read(&self.deps.state).await? };
         Ok(answer(&shapes::SCAN_OUTPUT, &request, page, wanted))

@@ -99,9 +99,7 @@ fn check_select(select: Option<&str>, has_paths: bool, index: Option<&Index>) ->
         Some("ALL_PROJECTED_ATTRIBUTES") if has_paths => {
             refuse("Cannot specify the AttributesToGet when choosing to get ALL_PROJECTED_ATTRIBUTES")
         }
-        Some("COUNT") if has_paths => {
-            refuse("Cannot specify the AttributesToGet when choosing to get only the Count")
-        }
+        Some("COUNT") if has_paths => refuse("Cannot specify the AttributesToGet when choosing to get only the Count"),
         Some("ALL_PROJECTED_ATTRIBUTES") if index.is_none() => {
             refuse("ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName")
         }

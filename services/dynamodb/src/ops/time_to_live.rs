@@ -46,10 +46,8 @@ impl DynamoDb {
     ) -> Result<api::DescribeTimeToLiveOutput, Error> {
         let table = self.named_table(ctx, &input.table_name)?;
         let status = if table.ttl.is_some() { "ENABLED" } else { "DISABLED" };
-        let description = api::TimeToLiveDescription {
-            time_to_live_status: Some(status.into()),
-            attribute_name: table.ttl.clone(),
-        };
+        let description =
+            api::TimeToLiveDescription { time_to_live_status: Some(status.into()), attribute_name: table.ttl.clone() };
         Ok(api::DescribeTimeToLiveOutput { time_to_live_description: Some(description) })
     }
 }

@@ -69,20 +69,20 @@ impl DynamoDb {
         let metrics = fields.text("ReturnItemCollectionMetrics");
         let shape = request::required(fields.element_shape("TransactItems"), "TransactItems")?;
         let wires = request::required(fields.list("TransactItems"), "TransactItems")?;
-        let token = fields.text("ClientRequestToken").map(|token| Token {
-            key: tables::token(ctx.region.as_str(), &token),
-            digest: digest(&wires),
-        });
+        let token = fields
+            .text("ClientRequestToken")
+            .map(|token| Token { key: tables::token(ctx.region.as_str(), &token), digest: digest(&wires) });
         let asked: Vec<Asked> =
             wires.into_iter().map(|wire| asked(Fields::new(shape, wire))).collect::<Result<_, _>>()?;
         let (tables, done) = self.transact(ctx, &asked, token).await?;
         let mut costs: BTreeMap<String, (TableRef, Spent)> = BTreeMap::new();
         let mut collections: BTreeMap<String, Vec<Wire>> = BTreeMap::new();
         for ((asked, table), done) in asked.iter().zip(tables).zip(&done) {
-            collections
-                .entry(table.name.clone())
-                .or_default()
-                .extend(collection_metrics(metrics.as_deref(), &table, &asked.item));
+            collections.entry(table.name.clone()).or_default().extend(collection_metrics(
+                metrics.as_deref(),
+                &table,
+                &asked.item,
+            ));
             let cost = costs.entry(table.name.clone()).or_insert_with(|| (table, Spent::default()));
             cost.1.add(&write_spent(done).times(2.0));
         }
@@ -102,8 +102,7 @@ impl DynamoDb {
         token: Option<Token>,
     ) -> Result<(Vec<TableRef>, Vec<Done>), Error> {
         for _ in 0..GUARD_TRIES {
-            let tables: Vec<TableRef> =
-                asked.iter().map(|a| self.table(ctx, &a.named)).collect::<Result<_, _>>()?;
+            let tables: Vec<TableRef> = asked.iter().map(|a| self.table(ctx, &a.named)).collect::<Result<_, _>>()?;
             let writes = prepared(asked, &tables)?;
             let mut txn = Txn::new();
             for table in &tables {
@@ -113,9 +112,7 @@ impl DynamoDb {
             }
             let mut keys: Vec<Key> = writes.iter().map(Write::row_key).collect();
             if crate::item::has_duplicates(&keys) {
-                return Err(Error::validation(
-                    "Transaction request cannot include multiple operations on one item",
-                ));
+                return Err(Error::validation("Transaction request cannot include multiple operations on one item"));
             }
             keys.extend(token.iter().map(|t| t.key.clone()));
             let (writes, token) = (Arc::new(writes), token.clone());
@@ -175,12 +172,7 @@ fn prepare(asked: &Asked, table: TableRef) -> Result<Write, Error> {
     Ok(Write { table, key, condition: asked.condition.clone(), change, old_on_failure: asked.old_on_failure })
 }
 
-fn decide(
-    writes: &[Write],
-    token: Option<&Token>,
-    view: &View<'_>,
-    out: &mut Vec<Mutation>,
-) -> Result<Verdict, Error> {
+fn decide(writes: &[Write], token: Option<&Token>, view: &View<'_>, out: &mut Vec<Mutation>) -> Result<Verdict, Error> {
     if let Some(token) = token {
         match view.value(writes.len()).map(envelope::open).transpose()? {
             Some(digest) if digest == token.digest => return Ok(Verdict::Repeated),

@@ -46,9 +46,7 @@ impl DynamoDb {
             txn = txn.put(tables::garbage(Rows::Index(gone.id)), envelope::seal(&[]));
         }
         match self.deps.state.commit(txn).await {
-            Ok(done) => {
-                Ok(Some(self.catalog.insert(OpenTable { table, key: before.key.clone(), ver: done.stamp })))
-            }
+            Ok(done) => Ok(Some(self.catalog.insert(OpenTable { table, key: before.key.clone(), ver: done.stamp }))),
             Err(squall_store::Error::Guard(_)) => {
                 self.catalog.reload(&before.region, &before.name).await?;
                 Ok(None)
@@ -83,10 +81,12 @@ impl DynamoDb {
         }
         if updates.iter().filter(|u| u.create.is_some() || u.delete.is_some()).count() > 1 {
             return Err(Error::LimitExceeded(
-                "Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously per table".into(),
+                "Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously per table"
+                    .into(),
             ));
         }
-        let id = if updates.iter().any(|u| u.create.is_some()) { ids::allocate(self.deps.state.as_ref()).await? } else { 0 };
+        let id =
+            if updates.iter().any(|u| u.create.is_some()) { ids::allocate(self.deps.state.as_ref()).await? } else { 0 };
         let now = self.deps.clock.now();
         let change = |table: &mut Table| {
             change_billing(table, &input, now)?;
@@ -118,11 +118,7 @@ fn refuse_settings(input: &api::UpdateTableInput) -> Result<(), Error> {
     refuse(&input.sse_specification.as_ref().filter(|s| s.enabled == Some(true)), "SSESpecification")
 }
 
-fn change_billing(
-    table: &mut Table,
-    input: &api::UpdateTableInput,
-    now: squall_types::Millis,
-) -> Result<(), Error> {
+fn change_billing(table: &mut Table, input: &api::UpdateTableInput, now: squall_types::Millis) -> Result<(), Error> {
     let on_demand = match input.billing_mode.as_deref() {
         Some(mode) => mode == "PAY_PER_REQUEST",
         None => table.billing.on_demand,
@@ -175,9 +171,11 @@ fn change_index(
     id: u64,
 ) -> Result<(), Error> {
     let find = |table: &Table, name: &str| {
-        table.indexes.iter().position(|i| i.name == name && !i.local).ok_or_else(|| {
-            Error::ResourceNotFound("Requested resource not found".into())
-        })
+        table
+            .indexes
+            .iter()
+            .position(|i| i.name == name && !i.local)
+            .ok_or_else(|| Error::ResourceNotFound("Requested resource not found".into()))
     };
     match update {
         api::GlobalSecondaryIndexUpdate { create: Some(create), .. } => create_index(table, create, input, id),
