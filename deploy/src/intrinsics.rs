@@ -43,7 +43,28 @@ pub fn fill(text: &str, known: &BTreeMap<String, String>) -> String {
     known.iter().fold(text.to_owned(), |text, (logical, value)| text.replace(&late(logical), value))
 }
 
+impl Named {
+    /// A logical id with its values.
+    #[must_use]
+    pub fn new(reference: &str, attributes: &[(&'static str, String)]) -> Self {
+        Self { reference: reference.to_owned(), attributes: attributes.iter().cloned().collect() }
+    }
+}
+
 impl Names {
+    /// The pseudo parameters, and nothing else yet.
+    #[must_use]
+    pub fn with_pseudo(stack: &str, region: &str, account: &str) -> Self {
+        let pseudo = [
+            ("AWS::Region", region),
+            ("AWS::AccountId", account),
+            ("AWS::Partition", "aws"),
+            ("AWS::URLSuffix", "amazonaws.com"),
+            ("AWS::StackName", stack),
+        ];
+        Self { pseudo: pseudo.into_iter().map(|(k, v)| (k, v.to_owned())).collect(), ..Self::default() }
+    }
+
     /// `node` with every intrinsic function below it replaced.
     ///
     /// # Errors

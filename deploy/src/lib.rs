@@ -17,6 +17,7 @@ pub mod model;
 pub mod package;
 mod record;
 mod table;
+mod template;
 pub mod vars;
 pub mod yaml;
 

@@ -158,7 +158,8 @@ pub(crate) fn nearest<'a>(word: &str, among: &[&'a str]) -> Option<&'a str> {
     let fold = |s: &str| s.to_lowercase().replace(['-', '_'], "");
     let wanted = fold(word);
     let scored = among.iter().map(|c| (distance(&wanted, &fold(c)), *c));
-    scored.min_by_key(|(d, _)| *d).filter(|(d, c)| *d <= 1 + c.len() / 4).map(|(_, c)| c)
+    let close = scored.min_by_key(|(d, _)| *d).filter(|(d, c)| *d <= 1 + c.len() / 4).map(|(_, c)| c);
+    close.or_else(|| among.iter().copied().find(|c| wanted.len() >= 4 && fold(c).starts_with(&wanted)))
 }
 
 /// Edits between two words; a swap of neighbours counts as one.
@@ -194,6 +195,7 @@ mod tests {
             ("memory_size", Some("memorySize")),
             ("enviroment", Some("environment")),
             ("Handler", Some("handler")),
+            ("memory", Some("memorySize")),
             ("vpc", None),
             ("colour", None),
         ];

@@ -81,14 +81,14 @@ pub(crate) async fn apply(
 impl Deployer<'_> {
     async fn run(&mut self, project: &Project) -> Result<(), Error> {
         let stack = &project.stack;
-        let role = self.look_at_role(stack).await?;
+        let roles = self.look_at_roles(stack).await?;
         let tables = self.look_at_tables(stack).await?;
         let functions = self.look_at_functions(stack).await?;
         self.intend(stack);
         self.record.save(self.client).await?;
 
-        if let Some(wanted) = &stack.role {
-            self.role(wanted, role).await?;
+        for (role, found) in stack.roles.iter().zip(roles) {
+            self.role(role, found).await?;
         }
         self.log_groups(stack).await?;
         for (table, found) in stack.tables.iter().zip(tables) {
@@ -127,8 +127,10 @@ impl Deployer<'_> {
         record.service.clone_from(&stack.service);
         record.stage.clone_from(&stack.stage);
         record.region.clone_from(&stack.region);
-        if let Some(role) = stack.role.as_ref().filter(|r| !record.roles.contains(&r.name)) {
-            record.roles.push(role.name.clone());
+        for role in &stack.roles {
+            if !record.roles.contains(&role.name) {
+                record.roles.push(role.name.clone());
+            }
         }
         for group in &stack.log_groups {
             if !record.log_groups.contains(&group.name) {

@@ -65,7 +65,7 @@ impl Deployer<'_> {
             }
         }
         for role in self.record.roles.clone() {
-            if stack.role.as_ref().is_none_or(|r| r.name != role) {
+            if !stack.roles.iter().any(|r| r.name == role) {
                 self.remove_role(&role).await?;
                 self.record.roles.retain(|r| *r != role);
             }

@@ -11,24 +11,27 @@ use crate::error::{Doing, Error};
 use crate::model::{Role, Stack};
 
 impl Deployer<'_> {
-    /// The role as it is now, if the stack wants one and it exists.
-    pub(super) async fn look_at_role(&mut self, stack: &Stack) -> Result<Option<Element>, Error> {
-        let Some(role) = &stack.role else { return Ok(None) };
-        let answer = found(self.client.query("iam", "GetRole", &[("RoleName", &role.name)]).await);
-        let Some(result) = answer.doing(|| format!("looking at role {}", role.name))? else { return Ok(None) };
-        if !self.record.roles.contains(&role.name) {
-            return Err(foreign("role", &role.name, &stack.name));
+    /// Each role as it is now, or nothing.
+    pub(super) async fn look_at_roles(&mut self, stack: &Stack) -> Result<Vec<Option<Element>>, Error> {
+        let mut out = Vec::new();
+        for role in &stack.roles {
+            let answer = found(self.client.query("iam", "GetRole", &[("RoleName", &role.name)]).await);
+            let now = answer.doing(|| format!("looking at role {}", role.name))?;
+            let now = now.map(|result| result.child("Role").cloned().unwrap_or_default());
+            if let Some(now) = &now {
+                if !self.record.roles.contains(&role.name) {
+                    return Err(foreign("role", &role.name, &stack.name));
+                }
+                let path = now.text_of("Path");
+                if path != role.path {
+                    let text =
+                        format!("role {} has the path {path}, which cannot change; remove the stack first", role.name);
+                    return Err(Error::Refused(text));
+                }
+            }
+            out.push(now);
         }
-        let now = result.child("Role").cloned().unwrap_or_default();
-        if now.text_of("Path") != role.path {
-            let text = format!(
-                "role {} has the path {}; a path cannot change, remove the stack first",
-                role.name,
-                now.text_of("Path")
-            );
-            return Err(Error::Refused(text));
-        }
-        Ok(Some(now))
+        Ok(out)
     }
 
     /// Makes or updates the role.
@@ -63,19 +66,24 @@ impl Deployer<'_> {
 
     async fn role_policy(&mut self, role: &Role, existed: bool) -> Result<(), Error> {
         let (name, policy_name) = (role.name.as_str(), role.policy_name.as_str());
+        let which = [("RoleName", name), ("PolicyName", policy_name)];
         if existed {
-            let params = [("RoleName", name), ("PolicyName", policy_name)];
-            let now = found(self.client.query("iam", "GetRolePolicy", &params).await);
+            let now = found(self.client.query("iam", "GetRolePolicy", &which).await);
             let now = now.doing(|| format!("looking at the policy of role {name}"))?;
-            if now.and_then(|n| document(n.text_of("PolicyDocument"))) == Some(role.policy.clone()) {
+            if now.as_ref().and_then(|n| document(n.text_of("PolicyDocument"))) == role.policy {
                 return Ok(());
             }
             self.step(format!("updating the policy of role {name}"));
         }
-        let policy = role.policy.to_string();
-        let params = [("RoleName", name), ("PolicyName", policy_name), ("PolicyDocument", policy.as_str())];
-        let set = self.client.query("iam", "PutRolePolicy", &params).await;
-        set.map(|_| ()).doing(|| format!("writing the policy of role {name}"))
+        let set = match &role.policy {
+            Some(policy) => {
+                let policy = policy.to_string();
+                let params = [("RoleName", name), ("PolicyName", policy_name), ("PolicyDocument", policy.as_str())];
+                self.client.query("iam", "PutRolePolicy", &params).await.map(|_| ())
+            }
+            None => found(self.client.query("iam", "DeleteRolePolicy", &which).await).map(|_| ()),
+        };
+        set.doing(|| format!("writing the policy of role {name}"))
     }
 
     async fn role_attachments(&mut self, role: &Role, existed: bool) -> Result<(), Error> {

@@ -218,6 +218,24 @@ impl Client {
         self.once(&call).await
     }
 
+    /// Signs and sends a request once, and answers its body as it comes, without a bound: for backups.
+    ///
+    /// # Errors
+    /// As [`Client::json`].
+    pub async fn stream(&self, call: Call<'_>) -> Result<hyper::body::Incoming, Error> {
+        let reply = self.http.request(self.request(&call)?).await.map_err(|e| self.unreached(&e))?;
+        if reply.status() < StatusCode::MULTIPLE_CHOICES {
+            return Ok(reply.into_body());
+        }
+        let status = reply.status().as_u16();
+        let why = |e: Box<dyn std::error::Error + Send + Sync>| Error::Answer {
+            operation: call.path.to_owned(),
+            why: e.to_string(),
+        };
+        let body = Limited::new(reply.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(why)?.to_bytes();
+        Err(error::of_answer(&Answer { status, headers: Vec::new(), body }))
+    }
+
     async fn once(&self, call: &Call<'_>) -> Result<Answer, Error> {
         let operation = || format!("{} {} {}", call.service, call.method, call.path);
         let limit = if call.path.ends_with("/invocations") { INVOKE_TIMEOUT } else { TIMEOUT };

@@ -94,9 +94,13 @@ pub enum Event {
     Url(Url),
 }
 
+/// Reads one entry of `events`; `name` is the dotted name of the list.
+pub(crate) fn read(node: &Node, name: &str) -> Result<Event, Error> {
+    Event::read(node, name)
+}
+
 impl Event {
-    /// Reads one entry of `events`; `name` is the dotted name of the list.
-    pub(super) fn read(node: &Node, name: &str) -> Result<Self, Error> {
+    fn read(node: &Node, name: &str) -> Result<Self, Error> {
         let entry = match &node.value {
             Value::Map(entries) => match entries.as_slice() {
                 [entry] => entry,

@@ -165,7 +165,7 @@ impl Function {
     fn events(&mut self, table: &mut Table<'_>) -> Result<(), Error> {
         let name = table.name("events");
         for node in table.list("events")? {
-            match Event::read(node, &name)? {
+            match super::read_event(node, &name)? {
                 Event::Url(_) if self.url.is_some() => {
                     return Err(at(&node.at, format!("`{name}`: a function has one URL")));
                 }

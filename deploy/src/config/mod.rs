@@ -20,7 +20,9 @@ pub use provider::{HttpApi, Iam, Provider, RestApi};
 pub use resources::{Table, Ttl};
 pub use top::{read, read_service_name};
 
+pub(crate) use event::read as read_event;
 pub(crate) use function::default_name;
+pub(crate) use resources::{output as read_output, resource as read_table};
 
 /// A whole serverless.yml.
 #[derive(Clone, Debug)]

@@ -13,6 +13,8 @@ pub struct Package {
     pub is_individual: bool,
     /// A zip that is ready, relative to the file.
     pub artifact: Option<String>,
+    /// Folder of the code, relative to the file; the file's own unless given (`CodeUri` of SAM).
+    pub root: Option<String>,
     /// Development dependencies of npm stay in the package.
     pub keeps_dev_dependencies: bool,
 }
@@ -28,6 +30,7 @@ impl Package {
             patterns,
             is_individual: table.flag("individually")?.unwrap_or(false),
             artifact: table.text("artifact")?,
+            root: None,
             keeps_dev_dependencies: !of_function && table.flag("excludeDevDependencies")? == Some(false),
         };
         if package.artifact.is_some() && !package.patterns.is_empty() {

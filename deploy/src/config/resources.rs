@@ -74,7 +74,8 @@ pub(super) fn read(node: Option<&Node>) -> Result<(Vec<Table>, Outputs), Error> 
     Ok((tables, outputs))
 }
 
-fn output(entry: &Entry) -> Result<(String, String), Error> {
+/// One of `Outputs`.
+pub(crate) fn output(entry: &Entry) -> Result<(String, String), Error> {
     let name = format!("resources.Outputs.{}", entry.key);
     let mut table = Reader::new(&entry.node, &name)?;
     table.text("Description")?;
@@ -87,7 +88,8 @@ fn output(entry: &Entry) -> Result<(String, String), Error> {
     Ok((entry.key.clone(), value))
 }
 
-fn resource(entry: &Entry) -> Result<Table, Error> {
+/// One resource, which must be a table.
+pub(crate) fn resource(entry: &Entry) -> Result<Table, Error> {
     let name = format!("resources.Resources.{}", entry.key);
     let mut outer = Reader::new(&entry.node, &name)?;
     let kind = outer.need("Type")?;

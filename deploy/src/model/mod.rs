@@ -23,6 +23,7 @@ use crate::config::{self, Cors, Payload, Service, Ttl, UrlAuth};
 use crate::error::{Error, at};
 use crate::yaml::Pos;
 
+pub(crate) use names::{Known, table_name};
 pub use project::{Project, Settings, load};
 
 /// Runtime of functions when neither they nor the provider name one (as in version 4 of the framework).
@@ -41,8 +42,8 @@ pub struct Stack {
     pub stage: String,
     /// Region.
     pub region: String,
-    /// The role that is made, when a function needs it.
-    pub role: Option<Role>,
+    /// Roles that are made.
+    pub roles: Vec<Role>,
     /// Log groups of the functions.
     pub log_groups: Vec<LogGroup>,
     /// Tables.
@@ -66,7 +67,7 @@ impl Stack {
             service: String::new(),
             stage: String::new(),
             region: String::new(),
-            role: None,
+            roles: Vec::new(),
             log_groups: Vec::new(),
             tables: Vec::new(),
             functions: Vec::new(),
@@ -86,8 +87,8 @@ pub struct Role {
     pub path: String,
     /// Name of its inline policy.
     pub policy_name: String,
-    /// The inline policy.
-    pub policy: Json,
+    /// The inline policy, if there is one.
+    pub policy: Option<Json>,
     /// Who may assume it.
     pub trust: Json,
     /// ARNs of attached policies.
@@ -216,7 +217,7 @@ pub struct Route {
 ///
 /// # Errors
 /// [`Error::Config`] for names that are too long and for routes that two functions claim.
-pub(crate) fn expand(service: &Service, at_file: &Pos, known: &names::Known) -> Result<Stack, Error> {
+pub(crate) fn expand(service: &Service, at_file: &Pos, known: &Known) -> Result<Stack, Error> {
     let needs_role = service.provider.iam.role.is_none() && service.functions.iter().any(|f| f.role.is_none());
     let role = if needs_role { Some(role(service, at_file, known)?) } else { None };
     let default_role = match (&service.provider.iam.role, &role) {
@@ -246,7 +247,7 @@ pub(crate) fn expand(service: &Service, at_file: &Pos, known: &names::Known) -> 
         service: service.name.clone(),
         stage: known.stage.clone(),
         region: known.region.clone(),
-        role,
+        roles: role.into_iter().collect(),
         log_groups,
         tables,
         functions,
@@ -256,8 +257,8 @@ pub(crate) fn expand(service: &Service, at_file: &Pos, known: &names::Known) -> 
     })
 }
 
-fn role(service: &Service, at_file: &Pos, known: &names::Known) -> Result<Role, Error> {
-    let names::Known { stage, region, account, .. } = known;
+fn role(service: &Service, at_file: &Pos, known: &Known) -> Result<Role, Error> {
+    let Known { stage, region, account, .. } = known;
     let iam = &service.provider.iam;
     let name = known.role_name.clone();
     if name.len() > 64 {
@@ -285,34 +286,34 @@ fn role(service: &Service, at_file: &Pos, known: &names::Known) -> Result<Role, 
         name,
         path: known.role_path.clone(),
         policy_name: format!("{stage}-{}-lambda", service.name),
-        policy: json!({ "Version": "2012-10-17", "Statement": statements }),
-        trust: json!({
-            "Version": "2012-10-17",
-            "Statement": [{
-                "Effect": "Allow",
-                "Principal": { "Service": ["lambda.amazonaws.com"] },
-                "Action": ["sts:AssumeRole"],
-            }],
-        }),
+        policy: Some(json!({ "Version": "2012-10-17", "Statement": statements })),
+        trust: lambda_trust(),
         managed_policies: iam.managed_policies.clone(),
         tags,
     })
 }
 
+/// The trust policy of a role for functions.
+pub(crate) fn lambda_trust() -> Json {
+    json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Effect": "Allow",
+            "Principal": { "Service": ["lambda.amazonaws.com"] },
+            "Action": ["sts:AssumeRole"],
+        }],
+    })
+}
+
 /// `STAGE`, the provider's tags, a resource's own, and the mark of the stack.
-fn tags_of(service: &Service, known: &names::Known, own: &[(String, String)]) -> BTreeMap<String, String> {
+fn tags_of(service: &Service, known: &Known, own: &[(String, String)]) -> BTreeMap<String, String> {
     let mut tags = BTreeMap::from([("STAGE".to_owned(), known.stage.clone())]);
     tags.extend(service.provider.tags.iter().chain(own).cloned());
     tags.insert(STACK_TAG.into(), known.stack.clone());
     tags
 }
 
-fn function(
-    service: &Service,
-    f: &config::Function,
-    known: &names::Known,
-    default_role: &str,
-) -> Result<Function, Error> {
+fn function(service: &Service, f: &config::Function, known: &Known, default_role: &str) -> Result<Function, Error> {
     let provider = &service.provider;
     let mut environment: BTreeMap<String, String> = provider.environment.iter().cloned().collect();
     environment.extend(f.environment.iter().cloned());
@@ -341,7 +342,7 @@ fn function(
     })
 }
 
-fn table(t: &config::Table, known: &names::Known) -> Result<Table, Error> {
+fn table(t: &config::Table, known: &Known) -> Result<Table, Error> {
     let name = known.names.table_name(&t.logical, &t.at)?;
     let mut create = t.create.clone();
     if let Some(map) = create.as_object_mut() {

@@ -45,20 +45,11 @@ pub(crate) fn known(root: &Node, stage: &str, region: &str, account: &str) -> Re
     }
     let role_name = text(&["iam", "role", "name"]).unwrap_or_else(|| format!("{service}-{stage}-{region}-lambdaRole"));
     let role_path = text(&["iam", "role", "path"]).unwrap_or_else(|| "/".into());
-    let mut names = Names::default();
-    for (key, value) in [
-        ("AWS::Region", region),
-        ("AWS::AccountId", account),
-        ("AWS::Partition", "aws"),
-        ("AWS::URLSuffix", "amazonaws.com"),
-        ("AWS::StackName", &stack),
-    ] {
-        names.pseudo.insert(key, value.to_owned());
-    }
+    let mut names = Names::with_pseudo(&stack, region, account);
     let role_arn = format!("arn:aws:iam::{account}:role{role_path}{role_name}");
-    names.logical.insert("IamRoleLambdaExecution".into(), named(&role_name, &[("Arn", role_arn)]));
+    names.logical.insert("IamRoleLambdaExecution".into(), Named::new(&role_name, &[("Arn", role_arn)]));
     for api in ["HttpApi", "ApiGatewayRestApi"] {
-        names.logical.insert(api.into(), named(&late(api), &[]));
+        names.logical.insert(api.into(), Named::new(&late(api), &[]));
     }
     let mut functions = BTreeMap::new();
     for entry in parts(root.get("functions")) {
@@ -72,23 +63,17 @@ pub(crate) fn known(root: &Node, stage: &str, region: &str, account: &str) -> Re
         let logical = logical(key);
         let group = format!("/aws/lambda/{name}");
         let group_arn = format!("arn:aws:logs:{region}:{account}:log-group:{group}:*");
-        names.logical.insert(format!("{logical}LambdaFunction"), named(&name, &[("Arn", arn)]));
-        names.logical.insert(format!("{logical}LogGroup"), named(&group, &[("Arn", group_arn)]));
+        names.logical.insert(format!("{logical}LambdaFunction"), Named::new(&name, &[("Arn", arn)]));
+        names.logical.insert(format!("{logical}LogGroup"), Named::new(&group, &[("Arn", group_arn)]));
         functions.insert(key.clone(), name);
     }
     for entry in tables(root) {
         let written = entry.node.get("Properties").and_then(|p| p.get("TableName")).filter(|n| !n.is_null());
-        let name = written.cloned().unwrap_or_else(|| {
-            Node::new(&entry.at, Value::Str(format!("{stack}-{}-{}", entry.key, suffix(&stack, &entry.key))))
-        });
+        let name = written.cloned().unwrap_or_else(|| Node::new(&entry.at, Value::Str(table_name(&stack, &entry.key))));
         names.tables.insert(entry.key.clone(), name);
     }
     let (stage, region, account) = (stage.to_owned(), region.to_owned(), account.to_owned());
     Ok(Known { stack, stage, region, account, role_name, role_path, functions, names })
-}
-
-fn named(reference: &str, attributes: &[(&'static str, String)]) -> Named {
-    Named { reference: reference.to_owned(), attributes: attributes.iter().cloned().collect() }
 }
 
 /// The framework's logical id of a function's key.
@@ -96,6 +81,11 @@ fn logical(key: &str) -> String {
     let spelled = key.replace('-', "Dash").replace('_', "Underscore");
     let mut chars = spelled.chars();
     chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
+}
+
+/// Name of a table whose file gives none.
+pub(crate) fn table_name(stack: &str, logical: &str) -> String {
+    format!("{stack}-{logical}-{}", suffix(stack, logical))
 }
 
 /// Thirteen letters and digits that stay the same for a table without a name of its own, where CloudFormation has random ones.

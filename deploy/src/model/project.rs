@@ -9,6 +9,7 @@ use super::{Stack, expand, names};
 use crate::config;
 use crate::error::{Error, at};
 use crate::package::{self, Code};
+use crate::template;
 use crate::vars::{self, Scope};
 use crate::yaml::{self, Entry, Node, Value};
 
@@ -51,7 +52,9 @@ pub fn load(path: &Path, settings: &Settings) -> Result<Project, Error> {
     let shown = file.file_name().map_or_else(|| file.display().to_string(), |n| n.to_string_lossy().into_owned());
     let text = fs::read_to_string(&file).map_err(|source| Error::Io { verb: "read", path: file.clone(), source })?;
     let raw = yaml::parse(&shown, &text)?;
-    template(&raw)?;
+    if template::is_template(&raw) {
+        return template(&raw, &dir, settings);
+    }
     let mut scope = Scope {
         dir: dir.clone(),
         env: settings.env.clone(),
@@ -101,16 +104,27 @@ fn find(path: &Path) -> Result<(PathBuf, PathBuf), Error> {
     {
         return Ok((dir.to_owned(), file));
     }
-    Err(Error::Refused(format!("there is no serverless.yml in `{shown}`")))
+    Err(Error::Refused(format!("there is no serverless.yml and no template.yaml in `{shown}`")))
 }
 
-/// SAM and CloudFormation templates are told apart by their top level.
-fn template(raw: &Node) -> Result<(), Error> {
-    if raw.get("Resources").is_some() || raw.get("AWSTemplateFormatVersion").is_some() {
-        let text = "SAM and CloudFormation templates are not supported yet; write serverless.yml";
-        return Err(at(&raw.at, text));
-    }
-    Ok(())
+/// A SAM template in place of serverless.yml.
+fn template(raw: &Node, dir: &Path, settings: &Settings) -> Result<Project, Error> {
+    let full = fs::canonicalize(dir).map_err(|source| Error::Io { verb: "open", path: dir.to_owned(), source })?;
+    let folder = full.file_name().map_or_else(|| "app".into(), |n| n.to_string_lossy().into_owned());
+    let folder: String = folder.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let place = template::Place {
+        folder: &folder,
+        stage: settings.stage.as_deref().unwrap_or("dev"),
+        region: settings.region.as_deref().unwrap_or(&settings.default_region),
+        account: &settings.account,
+        params: &settings.params,
+    };
+    let read = template::read(raw, &place)?;
+    let mut stack = expand(&read.service, &raw.at, &read.known)?;
+    stack.stage = place.stage.to_owned();
+    stack.roles = read.roles;
+    let code = package::build(dir, &read.service)?;
+    Ok(Project { stack, code })
 }
 
 fn stage(raw: &Node, scope: &Scope) -> Result<String, Error> {

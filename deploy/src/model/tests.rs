@@ -96,7 +96,9 @@ fn what_cannot_be_expanded_names_its_place() {
 fn files_that_are_no_serverless_yml_are_refused() {
     let dir = tempfile::tempdir().expect("a folder");
     let found = |dir: &Path| load(dir, &settings("dev")).expect_err("refused");
-    assert!(matches!(found(dir.path()), Error::Refused(text) if text.starts_with("there is no serverless.yml in")));
+    assert!(
+        matches!(found(dir.path()), Error::Refused(text) if text.starts_with("there is no serverless.yml and no template.yaml in"))
+    );
     assert!(matches!(found(&dir.path().join("gone")), Error::Io { .. }));
     fs::write(dir.path().join("serverless.ts"), "export default {}").expect("written");
     assert!(found(dir.path()).to_string().ends_with("a deploy runs no code; write serverless.yml"));

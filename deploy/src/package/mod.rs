@@ -78,16 +78,17 @@ pub fn build(dir: &Path, service: &Service) -> Result<Vec<Arc<Code>>, Error> {
             (Some(path), _) => Arc::new(ready(&dir.join(path), &function.key)?),
             (None, Some(code)) if !is_individual => code.clone(),
             (None, _) => {
-                let all = match tree.take() {
+                let root = own.root.as_ref().map_or_else(|| dir.to_owned(), |root| dir.join(root));
+                let all = match tree.take().filter(|_| own.root.is_none()) {
                     Some(all) => all,
-                    None => select::walk(dir, &service.name)?,
+                    None => select::walk(&root, &service.name)?,
                 };
                 let mut patterns = service.package.patterns.clone();
                 patterns.extend(own.patterns.iter().cloned());
                 let label = if is_individual { &function.key } else { &service.name };
                 let keeps_dev = service.package.keeps_dev_dependencies;
-                let files = select::select(dir, &all, &patterns, keeps_dev).map_err(|text| at(&function.at, text))?;
-                tree = Some(all);
+                let files = select::select(&root, &all, &patterns, keeps_dev).map_err(|text| at(&function.at, text))?;
+                tree = Some(all).filter(|_| own.root.is_none());
                 let code = Arc::new(zip(label, &files)?);
                 if !is_individual {
                     shared = Some(code.clone());
