@@ -96,7 +96,7 @@ pub(crate) fn resource(entry: &Entry) -> Result<Table, Error> {
     let type_name = text(kind, &format!("{name}.Type"))?;
     if type_name != "AWS::DynamoDB::Table" {
         let hint =
-            nearest(&type_name, &["AWS::DynamoDB::Table"]).map_or("", |_| "; did you mean AWS::DynamoDB::Table?");
+            nearest(&type_name, &["AWS::DynamoDB::Table"]).map_or("", |_| "; did you mean `AWS::DynamoDB::Table`?");
         let text = format!("the resource type `{type_name}` of `{}` is not supported yet{hint}", entry.key);
         return Err(at(&kind.at, text));
     }

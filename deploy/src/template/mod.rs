@@ -131,7 +131,7 @@ fn type_of(entry: &Entry) -> Result<&str, Error> {
     if TYPES.contains(&name) {
         return Ok(name);
     }
-    let hint = nearest(name, TYPES).map_or(String::new(), |n| format!("; did you mean {n}?"));
+    let hint = nearest(name, TYPES).map_or(String::new(), |n| format!("; did you mean `{n}`?"));
     Err(at(&node.at, format!("the resource type `{name}` of `{}` is not supported yet{hint}", entry.key)))
 }
 

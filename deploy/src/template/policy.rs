@@ -71,7 +71,7 @@ fn one(node: &Node, name: &str, known: &Known, into: &mut Policies) -> Result<()
             (dynamodb(key), vec![arn.clone(), format!("{arn}/index/*")])
         }
         other => {
-            let hint = nearest(other, TEMPLATES).map_or(String::new(), |n| format!("; did you mean {n}?"));
+            let hint = nearest(other, TEMPLATES).map_or(String::new(), |n| format!("; did you mean `{n}`?"));
             let text = format!("`{name}`: the policy template `{other}` is not supported{hint}");
             return Err(at(&template.at, text));
         }
