@@ -68,10 +68,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Unreached { is_unsent, .. } => *is_unsent,
-            Self::Service { code, status, .. } => {
-                matches!(code.as_str(), "ThrottlingException" | "Throttling" | "TooManyRequestsException" | "LimitExceededException" if *status == 429 || code.starts_with("Throttling"))
-                    || *status == 503
-            }
+            Self::Service { code, status, .. } => matches!(status, 429 | 503) || code.starts_with("Throttling"),
             Self::Endpoint { .. } | Self::Answer { .. } => false,
         }
     }
