@@ -14,8 +14,6 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// AWS's limit on the init phase; past it the init is repeated inside the invocation.
-pub const INIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the last words of an ended process may take to be read.
 const LAST_WORDS: Duration = Duration::from_millis(250);
 
@@ -135,7 +133,7 @@ impl Running {
                     }
                 });
             }
-        } else if is_init && instance.born + INIT_TIMEOUT <= now {
+        } else if is_init && instance.init_by() <= now {
             drop(state);
             self.end(instance, |i| init_over(i, InitEnd::Timeout));
         } else if state.next_by.is_some_and(|by| by <= now) {
@@ -197,7 +195,7 @@ fn arm(instance: &Arc<Instance>) -> Option<Instant> {
     let at = match (&state.current, state.phase) {
         (_, Phase::Ended) => None,
         (Some(current), _) => Some(current.deadline),
-        (None, Phase::Init) => Some(instance.born + INIT_TIMEOUT),
+        (None, Phase::Init) => Some(instance.init_by()),
         (None, _) => state.next_by,
     };
     state.armed = at;

@@ -295,7 +295,7 @@ impl Runtime {
         if engine.is_stopping.load(Ordering::Relaxed) {
             return Err(InvokeError::Stopping);
         }
-        let patience = function.timeout + driver::INIT_TIMEOUT;
+        let patience = function.timeout + Duration::from_secs(engine.options.init_timeout_s);
         let (reply, mut answer) = oneshot::channel::<Reply>();
         let request = engine.tell(|core, now| {
             let id = core.pool.request(&function, now).map_err(InvokeError::Throttled)?;

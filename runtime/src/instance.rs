@@ -215,6 +215,11 @@ impl Instance {
         Ok(())
     }
 
+    /// When the init must be over.
+    pub fn init_by(&self) -> Instant {
+        self.born + Duration::from_secs(self.engine.options.init_timeout_s)
+    }
+
     /// The job that lies ready.
     pub fn take_job(&self) -> Option<Job> {
         self.state.lock().job.take()

@@ -18,6 +18,8 @@ pub struct Options {
     pub instances_memory_mb_max: u64,
     /// Most instances that load their code at the same time: more would only make each of them slower. Default 64.
     pub starting_max: u32,
+    /// Seconds that the init of an instance may take; past it the init is repeated inside the invocation. Default 10, as on AWS.
+    pub init_timeout_s: u64,
     /// Seconds that an idle instance is kept. Default 600.
     pub keep_alive_s: u64,
     /// Seconds after which an instance is replaced; its credentials live that long. Default 21600, at most 36000.
@@ -94,6 +96,7 @@ impl Default for Options {
             instances_max: 1000,
             instances_memory_mb_max: 0,
             starting_max: 64,
+            init_timeout_s: 10,
             keep_alive_s: 600,
             age_max_s: 21_600,
             freeze_after_ms: 100,

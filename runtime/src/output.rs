@@ -6,7 +6,8 @@
 use parking_lot::Mutex;
 use squall_service::{LogEvent, LogSink};
 use squall_types::Clock;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -31,8 +32,14 @@ pub struct Target {
 /// The output of one instance.
 pub struct Output {
     target: Target,
-    pipe: OnceLock<pipe::Receiver>,
+    pipe: OnceLock<Pipe>,
     inner: Mutex<Inner>,
+}
+
+/// The reading end, twice: tokio's waits, but reads only what it was told of before; the file reads what is there.
+struct Pipe {
+    waits: pipe::Receiver,
+    reads: File,
 }
 
 #[derive(Default)]
@@ -59,8 +66,10 @@ impl Output {
 
     /// Takes the reading end of the instance's pipe. Needs a runtime.
     pub fn attach(&self, fd: OwnedFd) -> io::Result<()> {
-        let receiver = pipe::Receiver::from_owned_fd(fd)?;
-        let _ = self.pipe.set(receiver);
+        let reads = File::from(fd.try_clone()?);
+        // This also makes the pipe non-blocking, for both.
+        let waits = pipe::Receiver::from_owned_fd(fd)?;
+        let _ = self.pipe.set(Pipe { waits, reads });
         Ok(())
     }
 
@@ -69,8 +78,8 @@ impl Output {
         let Some(pipe) = self.pipe.get() else { return };
         let mut window = tokio::time::Instant::now();
         let mut read = 0;
-        while pipe.readable().await.is_ok() {
-            let Some(count) = self.read_some(1 << 18) else { return };
+        while pipe.waits.readable().await.is_ok() {
+            let Some(count) = self.read_some(1 << 18, |buffer| pipe.waits.try_read(buffer)) else { return };
             read += count;
             let now = tokio::time::Instant::now();
             if now - window >= WINDOW {
@@ -84,17 +93,18 @@ impl Output {
     /// Reads what lies in the pipe now, so that a request's lines come before its END.
     pub fn drain(&self) {
         // A pipe holds 64 KiB; the bound is for one that is filled while we read.
-        let _ = self.read_some(BATCH_BYTES_MAX);
+        if let Some(pipe) = self.pipe.get() {
+            let _ = self.read_some(BATCH_BYTES_MAX, |buffer| (&pipe.reads).read(buffer));
+        }
     }
 
     /// Reads up to `limit` bytes without waiting; `None` at the end of the pipe.
-    fn read_some(&self, limit: usize) -> Option<usize> {
-        let pipe = self.pipe.get()?;
+    fn read_some(&self, limit: usize, mut read: impl FnMut(&mut [u8]) -> io::Result<usize>) -> Option<usize> {
         let mut inner = self.inner.lock();
         let mut buffer = [0u8; 16 * 1024];
         let mut total = 0;
         while total < limit {
-            match pipe.try_read(&mut buffer) {
+            match read(&mut buffer) {
                 Ok(0) => {
                     self.flush_partial(&mut inner);
                     self.flush(&mut inner);

@@ -53,7 +53,9 @@ fn family(found: &Found) -> Option<(String, &'static str)> {
 }
 
 impl Sdk {
-    pub(crate) fn new(options: &Options) -> Self {
+    /// SDKs below the data directory of these options.
+    #[must_use]
+    pub fn new(options: &Options) -> Self {
         Self {
             root: options.data_dir.join("sdk"),
             given: options.sdk_dir.clone(),

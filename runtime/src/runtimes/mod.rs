@@ -127,6 +127,11 @@ impl Found {
 
 type All = BTreeMap<String, Arc<Found>>;
 
+/// Looks for interpreters once, for `doctor`.
+pub async fn discover(options: &Options) -> Vec<Found> {
+    search::all(options).await
+}
+
 /// What was found; waits while the search still runs.
 pub struct Registry {
     found: watch::Receiver<Option<All>>,

@@ -80,11 +80,15 @@ pub struct World {
     count: AtomicU64,
 }
 
-/// The options of tests: what the test's own machine offers.
+/// The options of tests: what the test's own machine offers, and what `SQUALL_TEST_RUNTIMES` names
+/// (`nodejs24.x=/path/node,nodejs18.x=/path/node`).
 pub fn options(dir: &std::path::Path) -> Options {
     let home = std::env::var_os("HOME").map(Into::into);
     let host = Host { path: std::env::var_os("PATH").unwrap_or_default(), home, ..Host::default() };
-    Options { data_dir: dir.join("data"), host, sdk_install: false, ..Options::default() }
+    let more = std::env::var("SQUALL_TEST_RUNTIMES").unwrap_or_default();
+    let pairs = more.split(',').filter_map(|pair| pair.split_once('='));
+    let runtimes = pairs.map(|(id, path)| (id.to_owned(), path.into())).collect();
+    Options { runtimes, data_dir: dir.join("data"), host, sdk_install: false, ..Options::default() }
 }
 
 impl World {
