@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Compiled session and resource policies that are kept; beyond it the collection begins anew.
-const COMPILED_MAX: usize = 512;
+const COMPILED_MAX: usize = 256;
 
 /// The caller as the evaluation sees it, with the policies that it holds.
 pub struct Subject {

@@ -17,7 +17,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Opened sessions that are kept; beyond it the collection begins anew.
-const SESSIONS_MAX: usize = 4_096;
+const SESSIONS_MAX: usize = 1_024;
 
 /// A session whose token was opened before.
 pub struct Opened {
