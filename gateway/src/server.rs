@@ -83,7 +83,7 @@ impl Gateway {
                         tokio::time::sleep(Duration::from_millis(20)).await;
                     }
                 },
-                _ = stop.wait_for(|s| *s) => break,
+                () = async { drop(stop.wait_for(|s| *s).await) } => break,
             }
         }
         drop(listener);

@@ -1,0 +1,178 @@
+//! `squall doctor`: what this machine offers, and what to do about what is missing.
+
+use crate::cli::Doctor;
+use crate::config::Settings;
+use crate::rooms;
+use anyhow::Result;
+use serde::Serialize;
+use squall_runtime::runtimes::{self, Found};
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// Runtimes that this version can run where their interpreter is found.
+const RUNTIMES: [&str; 12] = [
+    "nodejs18.x", "nodejs20.x", "nodejs22.x", "nodejs24.x", "python3.9", "python3.10", "python3.11", "python3.12", "python3.13",
+    "python3.14", "provided.al2", "provided.al2023",
+];
+
+/// How a check ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Verdict {
+    Good,
+    /// The cloud runs, with something less.
+    Note,
+    /// The cloud does not start with these settings.
+    Bad,
+}
+
+#[derive(Debug, Serialize)]
+struct Check {
+    name: String,
+    verdict: Verdict,
+    found: String,
+    /// What to do; empty where nothing is.
+    advice: String,
+}
+
+impl Check {
+    fn new(name: impl Into<String>, verdict: Verdict, found: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { name: name.into(), verdict, found: found.into(), advice: advice.into() }
+    }
+}
+
+/// Exit code 1 says that `up` would not start with these settings.
+///
+/// # Errors
+/// The settings cannot be read.
+pub async fn run(args: Doctor) -> Result<ExitCode> {
+    let settings = Settings::load(args.up)?;
+    let mut checks = isolation(&settings);
+    checks.push(storage(&settings.data));
+    checks.push(port(&settings).await);
+    checks.extend(languages(&settings).await);
+    let bad = checks.iter().any(|c| c.verdict == Verdict::Bad);
+    if args.json {
+        let page = serde_json::json!({ "ok": !bad, "isolation": settings.isolation, "checks": checks });
+        println!("{}", serde_json::to_string_pretty(&page)?);
+    } else {
+        print(&checks);
+    }
+    Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn print(checks: &[Check]) {
+    for c in checks {
+        let mark = match c.verdict {
+            Verdict::Good => "ok  ",
+            Verdict::Note => "note",
+            Verdict::Bad => "BAD ",
+        };
+        println!("{mark}  {:<28} {}", c.name, c.found);
+        if !c.advice.is_empty() {
+            println!("      -> {}", c.advice);
+        }
+    }
+}
+
+fn isolation(settings: &Settings) -> Vec<Check> {
+    let report = squall_sandbox::probe();
+    let mut checks = Vec::new();
+    for f in &report.features {
+        let verdict = match (f.available, f.needed_for) {
+            (true, _) => Verdict::Good,
+            (false, Some(level)) if level <= settings.isolation => Verdict::Bad,
+            (false, _) => Verdict::Note,
+        };
+        checks.push(Check::new(&f.name, verdict, &f.detail, &f.advice));
+    }
+    let (level, best) = (settings.isolation, report.best_level);
+    checks.push(if level <= best {
+        let note = if report.note.is_empty() { String::new() } else { format!(" ({})", report.note) };
+        Check::new("isolation of functions", Verdict::Good, format!("{level}, best here: {best}{note}"), "")
+    } else {
+        let advice = format!("mend what is BAD above, or choose the weaker level by name: squall up --isolation {best}");
+        Check::new("isolation of functions", Verdict::Bad, format!("{level} is asked for, best here: {best}"), advice)
+    });
+    if level == squall_sandbox::Level::None {
+        let advice = "functions run as plain processes of this user: never with code that you do not trust";
+        checks.push(Check::new("isolation none", Verdict::Note, "chosen by the settings", advice));
+    }
+    checks
+}
+
+/// Writes and syncs a few blocks where the state lives: every durable write costs one such sync, shared by all that wait.
+fn storage(data: &Path) -> Check {
+    let mut folder = data;
+    while !folder.exists() {
+        match folder.parent() {
+            Some(parent) => folder = parent,
+            None => break,
+        }
+    }
+    let name = "data directory";
+    match sync_time(folder) {
+        Ok(time) => {
+            let found = format!("{}, one 4 KiB sync takes {:.2} ms", data.display(), time.as_secs_f64() * 1000.0);
+            Check::new(name, Verdict::Good, found, "")
+        }
+        Err(e) => {
+            let advice = "choose a directory that this user can write: --data DIR";
+            Check::new(name, Verdict::Bad, format!("{}: {e}", data.display()), advice)
+        }
+    }
+}
+
+fn sync_time(folder: &Path) -> std::io::Result<Duration> {
+    const TRIES: usize = 21;
+    let mut file = tempfile::tempfile_in(folder)?;
+    let mut times = Vec::with_capacity(TRIES);
+    for _ in 0..TRIES {
+        file.write_all(&[7; 4096])?;
+        let started = Instant::now();
+        file.sync_data()?;
+        times.push(started.elapsed());
+    }
+    times.sort_unstable();
+    Ok(times[TRIES / 2])
+}
+
+async fn port(settings: &Settings) -> Check {
+    let name = format!("listen on {}", settings.listen);
+    match tokio::net::TcpListener::bind(settings.listen).await {
+        Ok(_) => Check::new(name, Verdict::Good, "free", ""),
+        Err(e) => Check::new(name, Verdict::Note, e.to_string(), "a running cloud has it, or choose another: --listen 127.0.0.1:0"),
+    }
+}
+
+async fn languages(settings: &Settings) -> Vec<Check> {
+    let options = rooms::runtime_options(settings);
+    let found = runtimes::discover(&options).await;
+    let mut checks: Vec<Check> = RUNTIMES.iter().map(|id| language(id, &found)).collect();
+    if !found.iter().any(|f| !f.exe.as_os_str().is_empty()) {
+        let advice = "install Node.js 18, 20, 22 or 24 (apt-get install nodejs npm) or Python 3.9 to 3.14 (apt-get install python3 python3-pip)";
+        checks.push(Check::new("language runtimes", Verdict::Note, "none found", advice));
+    }
+    let sdk = squall_runtime::sdk::Sdk::new(&options);
+    for f in found.iter().filter(|f| !f.exe.as_os_str().is_empty()) {
+        let name = format!("AWS SDK for {}", f.id);
+        checks.push(match sdk.folder(f) {
+            Some(folder) => Check::new(name, Verdict::Good, folder.display().to_string(), ""),
+            None => Check::new(name, Verdict::Note, "not prepared yet", "prepared on first need from the package registries; or name a folder: --sdk-dir DIR"),
+        });
+    }
+    checks
+}
+
+fn language(id: &str, found: &[Found]) -> Check {
+    match found.iter().find(|f| f.id == id) {
+        Some(f) if f.exe.as_os_str().is_empty() => Check::new(id, Verdict::Good, "the package brings its bootstrap", ""),
+        Some(f) => Check::new(id, Verdict::Good, format!("{} ({})", f.version, f.exe.display()), ""),
+        None => {
+            let advice = format!("install it, or name its path in squall.toml: [runtime.runtimes] \"{id}\" = \"/path\"");
+            Check::new(id, Verdict::Note, "not on this host", advice)
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Puts the cloud together: a line per room.
+
+use crate::backup;
+use crate::config::{Settings, StateKind};
+use crate::internal::Pages;
+use anyhow::{Context, Result};
+use async_trait::async_trait;
+use serde_json::json;
+use squall_apigateway::ApiGateway;
+use squall_dynamodb::DynamoDb;
+use squall_engine_files::{FileObjects, MemoryObjects};
+use squall_engine_memory::Memory;
+use squall_engine_sqlite::Sqlite;
+use squall_gateway::{Gateway, Options, Parts};
+use squall_iam::Iam;
+use squall_lambda::Lambda;
+use squall_logs::Logs;
+use squall_runtime::{EndpointServer, Launcher, ProcessLauncher, Runtime, Source};
+use squall_sandbox::Sandbox;
+use squall_service::{Deps, Identity, Invoke, LogSink, Room};
+use squall_store::State;
+use squall_store::objects::Objects;
+use squall_types::{SystemClock, SystemRandom};
+use std::any::Any;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+/// First argument that turns this program into the sandbox's spawner.
+pub const SPAWNER_ARG: &str = "__spawner";
+
+/// How long running functions may take to end when the cloud stops.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// A cloud that is ready to serve.
+pub struct Cloud {
+    /// The listener's logic.
+    pub gateway: Gateway,
+    /// Root access key id and secret.
+    pub root: (String, String),
+    /// The function runtime.
+    pub runtime: Runtime,
+    sandbox: Sandbox,
+    logs: Arc<Logs>,
+}
+
+impl Cloud {
+    /// Stops functions, writes what the logs still hold, closes the sandbox.
+    pub async fn shutdown(self) {
+        self.runtime.shutdown(DRAIN).await;
+        self.logs.shutdown().await;
+        self.sandbox.shutdown().await;
+    }
+}
+
+struct Engine {
+    state: Arc<dyn State>,
+    objects: Arc<dyn Objects>,
+    backup: Option<Arc<dyn backup::Source>>,
+}
+
+struct SqliteSource(Arc<Sqlite>);
+
+#[async_trait]
+impl backup::Source for SqliteSource {
+    async fn cut(&self, to: &Path) -> Result<()> {
+        Ok(self.0.backup(to).await?)
+    }
+}
+
+fn open(settings: &Settings) -> Result<Engine> {
+    let mut make = std::fs::DirBuilder::new();
+    make.recursive(true).mode(0o700);
+    make.create(&settings.data).with_context(|| format!("make the data directory {}", settings.data.display()))?;
+    match settings.state {
+        StateKind::Memory => Ok(Engine {
+            state: Arc::new(Memory::new(Arc::new(SystemClock))),
+            objects: Arc::new(MemoryObjects::default()),
+            backup: None,
+        }),
+        StateKind::Sqlite => {
+            let engine = Arc::new(Sqlite::open(&settings.data, Arc::new(SystemClock))?);
+            let objects = settings.data.join("objects");
+            let objects = FileObjects::open(&objects).with_context(|| format!("open {}", objects.display()))?;
+            Ok(Engine {
+                state: engine.clone(),
+                objects: Arc::new(objects),
+                backup: Some(Arc::new(SqliteSource(engine))),
+            })
+        }
+    }
+}
+
+/// Builds everything; `address` is where the gateway will listen.
+///
+/// # Errors
+/// The data directory is in use or broken, or the host cannot give the isolation level.
+pub async fn build(settings: &Settings, address: SocketAddr) -> Result<Cloud> {
+    let engine = open(settings)?;
+    let deps = Deps {
+        state: engine.state,
+        objects: engine.objects,
+        clock: Arc::new(SystemClock),
+        random: Arc::new(SystemRandom),
+        account: settings.account.clone(),
+        region: settings.regions[0].clone(),
+    };
+    let sandbox = start_sandbox(settings).await?;
+    let iam = Iam::open(deps.clone()).await?;
+    let logs = Logs::open(deps.clone(), &settings.data.join("logs")).await?;
+    let endpoint = Arc::new(Endpoint::default());
+    let runtime = Runtime::start(
+        runtime_options(settings),
+        launcher(settings, &sandbox),
+        iam.clone() as Arc<dyn Identity>,
+        logs.clone() as Arc<dyn LogSink>,
+        endpoint.clone(),
+        deps.clock.clone(),
+        deps.random.clone(),
+    )
+    .context("start the function runtime")?;
+    let identity: Arc<dyn Identity> = iam.clone();
+    let lambda = Lambda::open(deps.clone(), runtime.clone(), identity.clone(), lambda_options(settings, address)).await?;
+    let invoke: Arc<dyn Invoke> = lambda.clone();
+    let apis = ApiGateway::open(deps.clone(), invoke, identity.clone(), settings.domain.clone(), address.port()).await?;
+    let dynamodb = DynamoDb::open(deps.clone()).await?;
+
+    let mut rooms: Vec<Arc<dyn Room>> = vec![lambda.clone(), dynamodb, logs.clone()];
+    rooms.extend(iam.rooms());
+    rooms.extend(apis.rooms());
+    let pages = Arc::new(Pages::new(deps.clone(), settings.data.clone(), engine.backup));
+    health(&pages, settings, &sandbox, &runtime);
+    let gateway = Gateway::new(
+        Options {
+            account: settings.account.clone(),
+            regions: settings.regions.clone(),
+            domain: settings.domain.clone(),
+            dev: settings.dev,
+        },
+        Parts {
+            rooms,
+            execute_api: apis,
+            lambda_url: lambda,
+            identity,
+            internal: pages,
+            clock: deps.clock.clone(),
+            random: deps.random.clone(),
+        },
+    );
+    endpoint.connect(gateway.clone());
+    Ok(Cloud { gateway, root: iam.root_credentials(), runtime, sandbox, logs })
+}
+
+async fn start_sandbox(settings: &Settings) -> Result<Sandbox> {
+    let options = squall_sandbox::Options {
+        level: settings.isolation,
+        run_dir: settings.data.join("run"),
+        pool: 4,
+        spawner_exe: std::env::current_exe().context("find this program's file")?,
+        spawner_args: vec![SPAWNER_ARG.into()],
+    };
+    Sandbox::start(options)
+        .await
+        .context("isolate functions (see `squall doctor`; a weaker level must be chosen by name: --isolation namespaces or none)")
+}
+
+fn health(pages: &Pages, settings: &Settings, sandbox: &Sandbox, runtime: &Runtime) {
+    let (level, sandbox, runtime) = (settings.isolation, sandbox.clone(), runtime.clone());
+    pages.probe("isolation", Box::new(move || json!(level)));
+    pages.probe("sandbox", Box::new(move || json!(sandbox.stats())));
+    pages.probe("functions", Box::new(move || json!(runtime.stats())));
+}
+
+/// Serves the platform's endpoint inside sandboxes; the gateway exists only after the rooms, so it is connected late.
+#[derive(Default)]
+struct Endpoint(OnceLock<Gateway>);
+
+impl Endpoint {
+    fn connect(&self, gateway: Gateway) {
+        assert!(self.0.set(gateway).is_ok(), "the gateway is connected once");
+    }
+}
+
+impl EndpointServer for Endpoint {
+    fn serve(&self, listener: std::net::TcpListener, _source: Source) -> Box<dyn Any + Send + Sync> {
+        let (Some(gateway), Ok(listener)) = (self.0.get().cloned(), TcpListener::from_std(listener)) else {
+            // Before the gateway is there nothing invokes functions; a listener that tokio refuses is a lost worker.
+            return Box::new(());
+        };
+        Box::new(Serving(tokio::spawn(async move { gateway.serve(listener).await }).abort_handle()))
+    }
+}
+
+/// Ends serving when the worker is gone.
+struct Serving(tokio::task::AbortHandle);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Without isolation functions are plain processes of this user; everything else goes through the sandbox.
+fn launcher(settings: &Settings, sandbox: &Sandbox) -> Arc<dyn Launcher> {
+    match settings.isolation {
+        squall_sandbox::Level::None => Arc::new(ProcessLauncher),
+        _ => Arc::new(sandbox.clone()),
+    }
+}
+
+/// How functions run, with what the process knows of its host.
+#[must_use]
+pub fn runtime_options(settings: &Settings) -> squall_runtime::Options {
+    let var = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty());
+    let managers = ["PYENV_ROOT", "NVM_DIR", "FNM_DIR", "VOLTA_HOME", "ASDF_DATA_DIR", "MISE_DATA_DIR", "UV_PYTHON_INSTALL_DIR"];
+    squall_runtime::Options {
+        data_dir: settings.data.clone(),
+        host: squall_runtime::Host {
+            path: var("PATH").unwrap_or_default(),
+            home: var("HOME").map(Into::into),
+            managers: managers.iter().filter_map(|m| Some(((*m).to_owned(), var(m)?.into()))).collect(),
+        },
+        ..settings.runtime.clone()
+    }
+}
+
+fn lambda_options(settings: &Settings, address: SocketAddr) -> squall_lambda::Options {
+    squall_lambda::Options {
+        code_dir: settings.data.join("cache/code"),
+        domain: settings.domain.clone(),
+        port: address.port(),
+        concurrency: settings.runtime.concurrency,
+    }
+}
