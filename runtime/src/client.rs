@@ -33,7 +33,7 @@ const CLIENTS: &[Client] = &[
 /// Where the SDK for Node.js is seen: ESM, which ignores NODE_PATH, climbs from `/var/task` to it.
 pub const NODE_SDK_INSIDE: &str = "/var/node_modules";
 /// Where the SDK for Python is seen.
-pub const PYTHON_SDK_INSIDE: &str = "/var/lang/sdk/python";
+pub const PYTHON_SDK_INSIDE: &str = "/var/sdk/python";
 
 /// The folders of the clients on the host.
 #[derive(Clone, Debug)]

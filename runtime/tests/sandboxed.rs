@@ -32,7 +32,9 @@ async fn run() {
         Ok(sandbox) => sandbox,
         Err(e) => return eprintln!("skipped: {e}"),
     };
-    let world = World::with(Arc::new(sandbox.clone()), |_| ());
+    let sdk = given_sdk(dir.path());
+    let world = World::with(Arc::new(sandbox.clone()), |o| o.sdk_dir = Some(sdk));
+    the_sdk_is_where_functions_look(&world).await;
     python_runs_at_the_paths_of_aws(&world).await;
     node_runs_at_the_paths_of_aws(&world).await;
     memory_has_its_limit(&world).await;
@@ -44,6 +46,47 @@ async fn run() {
     drop(world);
     sandbox.shutdown().await;
     println!("sandboxed: all passed");
+}
+
+/// A folder as an operator would prepare it, with packages of one line.
+fn given_sdk(dir: &std::path::Path) -> std::path::PathBuf {
+    let root = dir.join("given");
+    for minor in [9, 11, 12] {
+        let package = root.join(format!("python3.{minor}/boto9"));
+        std::fs::create_dir_all(&package).expect("make the folder");
+        std::fs::write(package.join("__init__.py"), "x = 1").expect("write");
+    }
+    let package = root.join("nodejs/node_modules/@aws-sdk/client-x");
+    std::fs::create_dir_all(&package).expect("make the folder");
+    std::fs::write(package.join("index.js"), "exports.x = 1").expect("write");
+    root
+}
+
+async fn the_sdk_is_where_functions_look(world: &World) {
+    for runtime in ["python3.9", "python3.11", "python3.12"] {
+        if world.has(runtime).await {
+            let code = "import boto9\ndef handler(e, c): return boto9.x";
+            assert_eq!(world.once(runtime, "app.handler", &[("app.py", code)], "{}").await.text(), "1", "{runtime}");
+        }
+    }
+    // From a layer the SDK is only found by NODE_PATH, from the package also by climbing, which is all that ESM does.
+    let layer = world.dir.path().join("layer");
+    std::fs::create_dir_all(layer.join("nodejs/node_modules/l")).expect("make the layer");
+    std::fs::write(layer.join("nodejs/node_modules/l/index.js"), "exports.x = require('@aws-sdk/client-x').x")
+        .expect("write");
+    for (file, code) in [
+        ("app.js", "const { x } = require('@aws-sdk/client-x'); exports.handler = async () => x"),
+        ("app.mjs", "import { x } from '@aws-sdk/client-x'; export const handler = async () => x"),
+        ("app.js", "const { x } = require('l'); exports.handler = async () => x"),
+    ] {
+        for runtime in ["nodejs20.x", "nodejs22.x", "nodejs24.x"] {
+            if world.has(runtime).await {
+                let mut f = world.function(runtime, "app.handler", &[(file, code)]);
+                f.opt_dir = Some(layer.clone());
+                assert_eq!(world.invoke(&Arc::new(f), "{}").await.text(), "1", "{runtime}: {code}");
+            }
+        }
+    }
 }
 
 async fn python_runs_at_the_paths_of_aws(world: &World) {
