@@ -16,7 +16,7 @@ use tokio::sync::{oneshot, watch};
 use crate::Error;
 use crate::cgroup::{self, Hierarchy};
 use crate::spec::{Exit, Level, Options, PoolStats, Spec};
-use crate::sys::socket;
+use crate::sys::{process, socket};
 use crate::wire::{News, Order, PACKET_BYTES_MAX};
 use crate::worker::{Control, Life, Worker};
 
@@ -52,21 +52,22 @@ impl Sandbox {
         let start = |reason: String| Error::Start { reason };
         let (ours, theirs) = socket::pair().map_err(|e| start(e.to_string()))?;
         socket::set_nonblocking(ours.as_fd()).map_err(|e| start(e.to_string()))?;
-        let child = launch(&o, theirs).map_err(|e| start(format!("{}: {e}", o.spawner_exe.display())))?;
+        let mut child = launch(&o, theirs).map_err(|e| start(format!("{}: {e}", o.spawner_exe.display())))?;
         // SAFETY: an OwnedFd is open and keeps its number until it is dropped, and nothing else closes it.
         let socket = unsafe { AsyncFd::register(ours) };
         let socket = Arc::new(socket.map_err(|e| start(e.to_string()))?);
         let configure = Order::Configure { level: o.level, run_dir: o.run_dir.clone(), pool: o.pool };
-        send(&socket, &configure.encode()).await.map_err(|e| start(e.to_string()))?;
-        let mut packet = Vec::new();
-        let first = receive(&socket, &mut packet).await.map_err(|e| start(e.to_string()))?;
-        let Some(_) = first else { return Err(start("it ended at once".into())) };
-        let (hierarchy, note) = match News::decode(&packet) {
-            Ok(News::Ready { cgroups, note }) => {
-                (cgroup::decode(&cgroups).map_err(|_| start("it is another program".into()))?, note)
+        let (hierarchy, note) = match configure_spawner(&socket, &configure).await {
+            Ok(ready) => ready,
+            Err(e) => {
+                // It ends with its socket; reaped off this thread.
+                drop(socket);
+                let _ = tokio::task::spawn_blocking(move || child.wait()).await;
+                return Err(match e {
+                    Refusal::Level(missing) => Error::Unavailable { level: o.level, missing },
+                    Refusal::Spawner(reason) => start(reason),
+                });
             }
-            Ok(News::Refused { missing }) => return Err(Error::Unavailable { level: o.level, missing }),
-            _ => return Err(start("it is another program".into())),
         };
         if !note.is_empty() {
             tracing::warn!(level = %o.level, "{note}");
@@ -162,6 +163,32 @@ fn launch(o: &Options, socket: OwnedFd) -> io::Result<Child> {
         .spawn()
 }
 
+/// Why a spawner is of no use.
+enum Refusal {
+    /// It cannot give the level; what is missing.
+    Level(String),
+    /// It does not work at all.
+    Spawner(String),
+}
+
+async fn configure_spawner(
+    socket: &AsyncFd<OwnedFd>,
+    configure: &Order,
+) -> Result<(Option<Arc<dyn Hierarchy>>, String), Refusal> {
+    let broken = |e: io::Error| Refusal::Spawner(e.to_string());
+    let stranger = || Refusal::Spawner("it is another program".to_owned());
+    send(socket, &configure.encode()).await.map_err(broken)?;
+    let mut packet = Vec::new();
+    if receive(socket, &mut packet).await.map_err(broken)?.is_none() {
+        return Err(Refusal::Spawner("it ended at once".to_owned()));
+    }
+    match News::decode(&packet) {
+        Ok(News::Ready { cgroups, note }) => Ok((cgroup::decode(&cgroups).map_err(|_| stranger())?, note)),
+        Ok(News::Refused { missing }) => Err(Refusal::Level(missing)),
+        _ => Err(stranger()),
+    }
+}
+
 async fn send(socket: &AsyncFd<OwnedFd>, packet: &[u8]) -> io::Result<()> {
     socket.async_io(Interest::WRITABLE, |fd| socket::send(fd.as_fd(), packet, &[])).await
 }
@@ -181,7 +208,11 @@ async fn listen(socket: Arc<AsyncFd<OwnedFd>>, inner: Weak<Inner>, mut child: Ch
                 let life = Arc::new(Life { exit: watch::Sender::new(None), memory_peak_bytes: AtomicU64::new(0) });
                 lives.insert(worker, life.clone());
                 let answer = inner.pending().remove(&seq);
-                let made = assemble(&inner, worker, pid, fds, life).ok_or_else(|| "descriptors are missing".to_owned());
+                let made = assemble(&inner, worker, pid, fds, life).ok_or_else(|| {
+                    // The kernel dropped them: this process has too many files open. Nobody could hold the worker.
+                    let _ = process::kill(pid, libc::SIGKILL);
+                    "too many open files in the server".to_owned()
+                });
                 if let Some(answer) = answer {
                     // If nobody waits any more, the worker is dropped and so killed.
                     let _ = answer.send(made);

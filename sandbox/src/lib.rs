@@ -14,6 +14,7 @@
 mod cgroup;
 mod error;
 mod handle;
+mod probe;
 mod spawner;
 mod spec;
 mod sys;
@@ -22,6 +23,7 @@ mod worker;
 
 pub use error::Error;
 pub use handle::Sandbox;
+pub use probe::{Feature, Report, probe};
 pub use spawner::spawner_main;
 pub use spec::{Exit, Level, Mount, Options, PoolStats, Spec};
 pub use worker::{Control, Worker};

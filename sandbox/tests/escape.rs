@@ -246,7 +246,8 @@ need((inside,count)==(993,1),'uid_map',inside,outside,count)
 for call in (os.setuid,os.seteuid,os.setgid,os.setegid): fails(call.__name__,lambda: call(0))
 fails('setgroups',lambda: os.setgroups([0]))
 need(resource.getrlimit(resource.RLIMIT_NOFILE)==(1024,1024),'nofile')
-need(resource.getrlimit(resource.RLIMIT_CORE)==(0,0),'core')
+need(resource.getrlimit(resource.RLIMIT_CORE)==(1,1),'core')
+need(int(open('/proc/self/oom_score_adj').read())>0,'oom score')
 fails('nice',lambda: os.setpriority(os.PRIO_PROCESS,0,-5))
 need(os.getsid(0)==os.getpid(),'session')
 fails('realtime',lambda: os.sched_setscheduler(0,os.SCHED_FIFO,os.sched_param(50)))
@@ -301,10 +302,12 @@ while True:
 
 #[tokio::test]
 async fn threads_count_against_the_limit() {
-    let lab = Lab::start(Level::Full, 1).await;
-    let mut spec = lab.python("import threading,time\nn=0\ntry:\n while True: threading.Thread(target=time.sleep,args=(9,),daemon=True).start(); n+=1\nexcept RuntimeError: print(n,flush=True); import os; os._exit(0)");
-    spec.pids_max = 10;
-    assert_eq!(lab.run(spec).await.0, "9\n");
+    for level in [Level::Full, Level::Namespaces] {
+        let lab = Lab::start(level, 1).await;
+        let mut spec = lab.python("import threading,time\nn=0\ntry:\n while True: threading.Thread(target=time.sleep,args=(9,),daemon=True).start(); n+=1\nexcept RuntimeError: print(n,flush=True); import os; os._exit(0)");
+        spec.pids_max = 10;
+        assert_eq!(lab.run(spec).await.0, "9\n", "level {level}");
+    }
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Lab, finish, options};
+use common::{Lab, finish};
 use squall_sandbox::{Level, Sandbox};
 
 const ROLE: &str = "SQUALL_TEST_SERVER_DIR";
@@ -187,8 +187,7 @@ async fn dropping_the_last_handle_ends_everything() {
 #[tokio::test]
 async fn role_of_the_server() {
     let Some(dir) = std::env::var_os(ROLE) else { return };
-    let mut o = options(&tempfile::tempdir().expect("unused"), Level::Full, 2);
-    o.run_dir = PathBuf::from(&dir).join("run");
+    let o = Lab::options(PathBuf::from(&dir).join("run"), Level::Full, 2);
     let sandbox = Sandbox::start(o).await.expect("start");
     let lab = Lab { sandbox, dir: tempfile::tempdir_in(&dir).expect("directory") };
     let mut workers = Vec::new();
@@ -260,7 +259,7 @@ async fn restart_removes_what_the_death_of_everything_left() {
     }
     drop(server);
     assert!(!groups(&run_dir).is_empty(), "there should be something to clean");
-    let lab = Lab { sandbox: Sandbox::start(options(&dir, Level::Full, 1)).await.expect("start"), dir };
+    let lab = Lab { sandbox: Sandbox::start(Lab::options(run_dir.clone(), Level::Full, 1)).await.expect("start"), dir };
     let worker = lab.sandbox.spawn(lab.shell("echo again")).await.expect("spawn");
     assert_eq!(finish(worker).await.0, "again\n");
     lab.sandbox.shutdown().await;

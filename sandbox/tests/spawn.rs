@@ -3,11 +3,14 @@
 mod common;
 
 use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
 use std::time::Duration;
 
-use common::{Lab, MIB, finish, options};
+use common::{Lab, MIB, finish};
 use squall_sandbox::{Error, Level, Mount, Sandbox};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+const ROLE: &str = "SQUALL_TEST_WITHOUT_ROOT";
 
 #[tokio::test]
 async fn program_runs_as_the_aws_user_in_its_own_world() {
@@ -192,6 +195,8 @@ async fn plain_level_runs_with_ports_of_the_host() {
     stream.write_all(b"x").expect("write");
     let (text, exit) = finish(worker).await;
     assert_eq!((text, exit.code), (format!("{}\n\n", lab.code().display()), Some(3)));
+    let (text, _) = lab.run(lab.shell("sleep 1000 & echo left a child")).await;
+    assert_eq!(text, "left a child\n");
     let worker = lab.sandbox.spawn(lab.shell("sleep 1000 & wait")).await.expect("spawn");
     drop(worker.control.clone());
     worker.freeze().expect("freeze");
@@ -212,12 +217,53 @@ async fn level_without_cgroups_still_isolates() {
     assert_eq!(worker.wait().await.signal, Some(libc::SIGKILL));
 }
 
+/// Not a test of its own: what the next test runs as another user.
+#[tokio::test]
+async fn role_without_root() {
+    let Some(dir) = std::env::var_os(ROLE) else { return };
+    let dir = std::path::PathBuf::from(dir);
+    let mut o = Lab::options(dir.join("run"), Level::Full, 1);
+    o.spawner_exe = dir.join("spawner");
+    let error = Sandbox::start(o.clone()).await.err().expect("no cgroups without root").to_string();
+    assert!(error.contains("no write access to cgroups") && error.contains("run as root"), "{error}");
+    o.level = Level::Namespaces;
+    let sandbox = Sandbox::start(o).await.expect("needs unprivileged user namespaces: see `probe`");
+    assert!(sandbox.note().contains("loop devices need root"));
+    let lab = Lab { sandbox, dir: tempfile::tempdir_in(dir).expect("directory") };
+    let script = "id -u; cat /etc/shadow; touch /x /tmp/x; ls /tmp; grep -c : /proc/net/dev; exit 5";
+    let (text, exit) = lab.run(lab.shell(script)).await;
+    assert!(text.starts_with("993\n") && text.ends_with("\nx\n1\n"), "{text}");
+    assert_eq!((text.matches("cannot touch").count(), exit.code), (1, Some(5)), "{text}");
+    lab.sandbox.shutdown().await;
+    println!("WITHOUT ROOT: DONE");
+}
+
+#[test]
+fn level_namespaces_needs_no_root() {
+    let dir = tempfile::tempdir().expect("directory");
+    // Copies, since another user may not be able to reach where this program was built.
+    let test = dir.path().join("test");
+    std::fs::copy(std::env::current_exe().expect("this program"), &test).expect("copy");
+    std::fs::copy(common::spawner(), dir.path().join("spawner")).expect("copy");
+    std::os::unix::fs::chown(dir.path(), Some(12_345), Some(12_345)).expect("chown: these tests need root");
+    let output = std::process::Command::new(test)
+        .args(["--exact", "role_without_root", "--nocapture"])
+        .env(ROLE, dir.path())
+        .current_dir("/")
+        .uid(12_345)
+        .gid(12_345)
+        .output()
+        .expect("run");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("WITHOUT ROOT: DONE"), "{text}{}", String::from_utf8_lossy(&output.stderr));
+}
+
 #[tokio::test]
 async fn two_servers_cannot_share_a_directory_and_a_missing_spawner_is_told() {
     let lab = Lab::start(Level::None, 0).await;
-    let error = Sandbox::start(options(&lab.dir, Level::None, 0)).await.err().expect("refused");
+    let error = Sandbox::start(Lab::options(lab.dir.path().join("run"), Level::None, 0)).await.err().expect("refused");
     assert!(matches!(&error, Error::Unavailable { missing, .. } if missing.contains("in use by another server")));
-    let mut o = options(&lab.dir, Level::None, 0);
+    let mut o = Lab::options(lab.dir.path().join("run"), Level::None, 0);
     o.spawner_exe = "/does/not/exist".into();
     assert!(matches!(Sandbox::start(o).await.err(), Some(Error::Start { .. })));
 }

@@ -78,6 +78,24 @@ pub(crate) fn open(name: &str) -> Result<Arc<dyn Hierarchy>, String> {
     }
 }
 
+/// A controller, and where it is writable or why it is not usable.
+pub(crate) type Found = (&'static str, Result<PathBuf, String>);
+
+/// What each generation offers, without changing anything.
+pub(crate) fn survey() -> [(&'static str, Vec<Found>); 2] {
+    [("v1", v1::survey()), ("v2", v2::survey())]
+}
+
+/// The directory if this process may make groups in it.
+fn writable(dir: PathBuf) -> Result<PathBuf, String> {
+    let name = crate::sys::cstring(&dir).map_err(|e| e.to_string())?;
+    // SAFETY: a terminated path.
+    match crate::sys::check(unsafe { libc::access(name.as_ptr(), libc::W_OK) }) {
+        Ok(_) => Ok(dir),
+        Err(e) => Err(format!("write to {}: {e}", dir.display())),
+    }
+}
+
 pub(crate) fn encode(hierarchy: &dyn Hierarchy) -> Vec<u8> {
     let (version, paths) = hierarchy.describe();
     let mut w = Writer::default();

@@ -5,7 +5,9 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use super::{Group, Hierarchy, Limits, make_dir, pids, read_key, read_number, remove_dir, sub_dirs, write};
+use super::{
+    Found, Group, Hierarchy, Limits, make_dir, pids, read_key, read_number, remove_dir, sub_dirs, writable, write,
+};
 use crate::sys::check;
 
 const CONTROLLERS: [&str; 4] = ["memory", "pids", "cpu", "freezer"];
@@ -33,6 +35,13 @@ impl V1 {
         }
         Ok(V1 { bases })
     }
+}
+
+/// Each controller that is needed, where it is mounted writable.
+pub(super) fn survey() -> Vec<Found> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let find = |c| mount_point(&mounts, c).ok_or_else(|| "not mounted".to_owned()).and_then(writable);
+    CONTROLLERS.iter().map(|c| (*c, find(c))).collect()
 }
 
 /// Where a controller is mounted, from mountinfo: field 5 is the place; after the dash come type, source and options.

@@ -5,7 +5,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use super::{Group, Hierarchy, Limits, make_dir, pids, read_key, read_number, remove_dir, sub_dirs, write};
+use super::{
+    Found, Group, Hierarchy, Limits, make_dir, pids, read_key, read_number, remove_dir, sub_dirs, writable, write,
+};
 
 const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
 /// Period of the CPU quota, the kernel's default.
@@ -43,6 +45,18 @@ impl V2 {
         pass_on(&base)?;
         Ok(V2 { base })
     }
+}
+
+/// Each controller that is needed, where our own group offers it.
+pub(super) fn survey() -> Vec<Found> {
+    let own = own_dir().and_then(writable);
+    let offered = own.as_ref().map(|o| fs::read_to_string(o.join("cgroup.controllers")).unwrap_or_default());
+    let find = |c: &&str| {
+        let (own, offered) = (own.clone()?, offered.clone().map_err(Clone::clone)?);
+        let has = offered.split_whitespace().any(|o| o == *c);
+        has.then_some(own).ok_or_else(|| "not offered to our group".to_owned())
+    };
+    CONTROLLERS.iter().map(|c| (*c, find(c))).collect()
 }
 
 /// This process's group; the parent of [`OWN_LEAF`] if an earlier start moved it there.

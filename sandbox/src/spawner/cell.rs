@@ -44,6 +44,8 @@ pub(super) struct Cell {
     /// Becomes readable when memory ran out (cgroup v1).
     pub oom_watch: Option<OwnedFd>,
     pub oom: bool,
+    /// Level none: no init ends the program's children with it.
+    is_plain: bool,
     status: OwnedFd,
     tmp: Option<OwnedFd>,
     group: Option<Box<dyn Group>>,
@@ -79,6 +81,7 @@ impl Cell {
                     gifts: Vec::new(),
                     oom_watch: None,
                     oom: false,
+                    is_plain: setting.level == Level::None,
                     status,
                     tmp: None,
                     group,
@@ -135,6 +138,10 @@ impl Cell {
 
     /// Reaps the dead init; how the program ended, its memory peak, and what is left to take apart.
     pub(super) fn bury(self) -> (Exit, u64, Remains) {
+        if self.is_plain {
+            // Before it is reaped, so that the number is still its own.
+            let _ = process::kill(-self.pid, libc::SIGKILL);
+        }
         let own = process::wait(self.pid).map_or(libc::SIGKILL, |(_, status)| status);
         let mut told = [0; 4];
         // Without init (level none) the status is our own child's; otherwise init told it, unless it was killed.

@@ -12,6 +12,7 @@ mod prepare;
 mod root;
 mod stage;
 
+pub(crate) use image::available as images_available;
 pub(crate) use prepare::group_name;
 
 use std::fs;

@@ -20,6 +20,8 @@ pub(crate) const INSIDE_ID: u32 = 993;
 /// one of its own so that even a hole in the namespaces meets no file or process of anybody else.
 const HOST_ID_FIRST: u32 = 1_879_048_192;
 const HOST_ID_COUNT: u32 = 1 << 27;
+/// Of at most 1,000: a worker dies well before a server of the same size, yet does not invite it.
+const OOM_SCORE: &str = "300";
 /// The ports inside.
 pub(crate) const RUNTIME_API_PORT: u16 = 9001;
 pub(crate) const ENDPOINT_PORT: u16 = 4566;
@@ -120,6 +122,8 @@ fn plain() -> io::Result<Made> {
 }
 
 fn isolated(setting: &Setting, number: u64, tmp_bytes: u64) -> io::Result<Made> {
+    // Without memory, the host should kill workers before the server.
+    fs::write("/proc/self/oom_score_adj", OOM_SCORE).context("set the OOM score")?;
     process::set_hostname("localhost").context("set the host name")?;
     process::unshare(libc::CLONE_NEWNET).context("make a network namespace")?;
     net::loopback_up().context("set the loopback interface up")?;

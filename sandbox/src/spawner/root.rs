@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use crate::sys::Context;
@@ -96,7 +96,8 @@ pub(super) fn build(at: &Path) -> io::Result<OwnedFd> {
 
 fn bind(host: &Path, target: &Path, more: u64) -> io::Result<()> {
     let tree = mount::clone_tree(host, READ_ONLY | NO_SUID | more).context(host.display())?;
-    let place = fs::File::open(target)?;
+    // Only a place: without root, not all of /proc may be opened for reading.
+    let place = fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(target).context(target.display())?;
     mount::attach(tree.as_fd(), place.as_fd()).context(target.display())
 }
 

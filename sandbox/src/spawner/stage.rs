@@ -63,6 +63,7 @@ fn become_program(
     }
     process::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).context("set no_new_privs")?;
     limits(setting.level, spec).context("set limits")?;
+    process::set_umask(0o022);
     process::dup_to(process::open_null()?.as_fd(), 0)?;
     process::dup_to(stage.output.as_fd(), 1)?;
     process::dup_to(stage.output.as_fd(), 2)?;
@@ -132,7 +133,9 @@ fn mount_point(root: BorrowedFd<'_>, inside: &Path, is_dir: bool) -> io::Result<
 
 fn limits(level: Level, spec: &Spec) -> io::Result<()> {
     process::limit(libc::RLIMIT_NOFILE, OPEN_FILES_MAX)?;
-    process::limit(libc::RLIMIT_CORE, 0)?;
+    // Not 0: a core_pattern with a pipe would still start its handler, as the host's root, on what a tenant made. At 1
+    // the kernel refuses both the pipe and the file.
+    process::limit(libc::RLIMIT_CORE, 1)?;
     if level != Level::Full {
         process::limit(libc::RLIMIT_DATA, spec.memory_bytes + DATA_SLACK_BYTES)?;
     }

@@ -53,6 +53,14 @@ pub(crate) fn set_attributes(fd: BorrowedFd<'_>, attributes: u64, recursive: boo
     Ok(())
 }
 
+/// Whether the kernel has `mount_setattr` (Linux 5.12), and so all the other calls used here.
+pub(crate) fn has_set_attributes() -> bool {
+    let attr = libc::mount_attr { attr_set: 0, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    // SAFETY: a terminated path and a mount_attr of the size given; a descriptor of -1 makes it fail in any case.
+    unsafe { libc::syscall(libc::SYS_mount_setattr, -1, c"".as_ptr(), 0, &attr, size_of_val(&attr)) };
+    std::io::Error::last_os_error().raw_os_error() != Some(libc::ENOSYS)
+}
+
 /// Attaches a detached tree at the place that `target` (opened with O_PATH) stands for.
 pub(crate) fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {
     let flags = libc::MOVE_MOUNT_F_EMPTY_PATH | libc::MOVE_MOUNT_T_EMPTY_PATH;

@@ -15,7 +15,8 @@ pub(crate) enum Side {
 
 /// clone3 like fork, with more flags.
 ///
-/// Only the spawner and its children call it: they have one thread, so the child may allocate and lock as usual.
+/// The spawner and its children have one thread, so their child may allocate and lock as usual. In a process with more
+/// threads ([`crate::probe()`]) the child must do nothing but leave.
 pub(crate) fn clone(namespaces: libc::c_int) -> io::Result<Side> {
     let mut pidfd: RawFd = -1;
     // SAFETY: clone_args is plain data for which zeroes are valid.
@@ -23,8 +24,7 @@ pub(crate) fn clone(namespaces: libc::c_int) -> io::Result<Side> {
     args.flags = namespaces as u64 | libc::CLONE_PIDFD as u64;
     args.pidfd = &raw mut pidfd as u64;
     args.exit_signal = libc::SIGCHLD as u64;
-    // SAFETY: without CLONE_VM the child has its own copy of memory and the same stack pointer, as after fork; this
-    // process has one thread, so no lock is held by another. The kernel writes one descriptor to `pidfd`.
+    // SAFETY: without CLONE_VM the child has its own copy of memory and the same stack pointer, as after fork; what the child may do is said above. The kernel writes one descriptor to `pidfd`.
     let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) })?;
     if pid == 0 {
         return Ok(Side::Child);
@@ -93,6 +93,11 @@ pub(crate) fn setns(namespace: BorrowedFd<'_>, kind: libc::c_int) -> io::Result<
     // SAFETY: integers only.
     check(unsafe { libc::setns(namespace.as_raw_fd(), kind) })?;
     Ok(())
+}
+
+pub(crate) fn set_umask(mask: libc::mode_t) {
+    // SAFETY: an integer; it cannot fail.
+    unsafe { libc::umask(mask) };
 }
 
 pub(crate) fn setsid() {

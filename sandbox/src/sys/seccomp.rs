@@ -178,6 +178,14 @@ fn ranges(list: &[libc::c_long]) -> Vec<(u32, u32)> {
     ranges
 }
 
+/// Whether the kernel knows filters that answer error numbers.
+pub(crate) fn available() -> io::Result<()> {
+    let action = SECCOMP_RET_ERRNO;
+    // SAFETY: the kernel reads one u32.
+    check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_GET_ACTION_AVAIL, 0, &action) })?;
+    Ok(())
+}
+
 /// Puts the filter in force for this thread and all it becomes; needs no_new_privs.
 pub(crate) fn install(program: &[sock_filter]) -> io::Result<()> {
     let program = sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };

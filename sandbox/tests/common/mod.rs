@@ -25,10 +25,14 @@ pub struct Lab {
 impl Lab {
     pub async fn start(level: Level, pool: usize) -> Lab {
         let dir = tempfile::tempdir().expect("temporary directory");
-        let sandbox = Sandbox::start(options(&dir, level, pool)).await.expect(
+        let sandbox = Sandbox::start(Self::options(dir.path().join("run"), level, pool)).await.expect(
             "these tests need root, user namespaces and cgroup write access: run them where `probe` reports level full",
         );
         Lab { sandbox, dir }
+    }
+
+    pub fn options(run_dir: PathBuf, level: Level, pool: usize) -> Options {
+        Options { level, run_dir, pool, spawner_exe: spawner(), spawner_args: Vec::new() }
     }
 
     pub fn code(&self) -> PathBuf {
@@ -67,10 +71,6 @@ impl Lab {
         let worker = self.sandbox.spawn(spec).await.expect("spawn");
         finish(worker).await
     }
-}
-
-pub fn options(dir: &TempDir, level: Level, pool: usize) -> Options {
-    Options { level, run_dir: dir.path().join("run"), pool, spawner_exe: spawner(), spawner_args: Vec::new() }
 }
 
 /// All output, and how it ended.
