@@ -7,6 +7,7 @@ use crate::expr::ast::{Action, Compare, Condition, Expr, Operand, Path, Update};
 use crate::expr::keycond::{Part, RangeCondition};
 use crate::item::{Kind, Value};
 use crate::wire::{self, Fields};
+use squall_protocol::Value as Wire;
 use std::sync::Arc;
 
 fn invalid(why: impl std::fmt::Display) -> Error {
@@ -49,16 +50,24 @@ pub fn expected(fields: &mut Fields) -> Result<Option<Condition>, Error> {
 
 fn expected_one(name: &str, entry: &mut Fields) -> Result<Condition, Error> {
     let (value, exists) = (entry.take("Value"), entry.flag("Exists"));
-    if entry.has("ComparisonOperator") {
+    if value.is_some() && entry.has("AttributeValueList") {
+        return Err(invalid(format!("Value and AttributeValueList cannot be used together for Attribute: {name}")));
+    }
+    if let Some(operator) = entry.text("ComparisonOperator") {
         if exists.is_some() {
             return Err(invalid(format!(
                 "Exists and ComparisonOperator cannot be used together for Attribute: {name}"
             )));
         }
-        if value.is_some() {
-            return Err(invalid(format!("Value and ComparisonOperator cannot be used together for Attribute: {name}")));
+        let unary = matches!(operator.as_str(), "NULL" | "NOT_NULL");
+        if !unary && value.is_none() && !entry.has("AttributeValueList") {
+            return Err(invalid(format!(
+                "Value or AttributeValueList must be used with ComparisonOperator: {operator} for Attribute: {name}"
+            )));
         }
-        return comparison(name, entry);
+        let list = entry.list("AttributeValueList").unwrap_or_default();
+        let values = checked_values(&operator, list.into_iter().chain(value).collect())?;
+        return Ok(comparison(name, &operator, values));
     }
     if entry.has("AttributeValueList") {
         return Err(invalid(format!(
@@ -71,8 +80,10 @@ fn expected_one(name: &str, entry: &mut Fields) -> Result<Condition, Error> {
             Err(invalid(format!("Value cannot be used when Exists is false for Attribute: {name}")))
         }
         (_, Some(value)) => Ok(Condition::Compare(path(name), Compare::Eq, operand(Arc::new(wire::value(value)?)))),
-        (Some(true), None) => Err(invalid(format!("Value must be provided when Exists is true for Attribute: {name}"))),
-        (None, None) => Err(invalid(format!("Value must be provided when Exists is null for Attribute: {name}"))),
+        (exists, None) => {
+            let exists = if exists.is_some() { "true" } else { "null" };
+            Err(invalid(format!("Value must be provided when Exists is {exists} for Attribute: {name}")))
+        }
     }
 }
 
@@ -84,7 +95,8 @@ pub fn filter(fields: &mut Fields, name: &str) -> Result<Option<Condition>, Erro
     let Some(entries) = entries(fields, name) else { return Ok(None) };
     let mut conditions = Vec::new();
     for (attribute, mut entry) in entries {
-        conditions.push(comparison(&attribute, &mut entry)?);
+        let (operator, values) = operator(&mut entry)?;
+        conditions.push(comparison(&attribute, &operator, values));
     }
     Ok(joined(fields, conditions))
 }
@@ -97,12 +109,17 @@ fn operand(value: Arc<Value>) -> Operand {
     Operand::Value(value)
 }
 
-/// The operator and its values, their number and types checked.
+/// The operator and its values.
 fn operator(entry: &mut Fields) -> Result<(String, Vec<Arc<Value>>), Error> {
     let operator = entry.text("ComparisonOperator").unwrap_or_default();
-    let list = entry.list("AttributeValueList").unwrap_or_default();
+    let values = checked_values(&operator, entry.list("AttributeValueList").unwrap_or_default())?;
+    Ok((operator, values))
+}
+
+/// The values of an operator, their number and types checked.
+fn checked_values(operator: &str, list: Vec<Wire>) -> Result<Vec<Arc<Value>>, Error> {
     let values: Vec<Arc<Value>> = list.into_iter().map(|v| wire::value(v).map(Arc::new)).collect::<Result<_, _>>()?;
-    let fits = match operator.as_str() {
+    let fits = match operator {
         "NULL" | "NOT_NULL" => values.is_empty(),
         "BETWEEN" => values.len() == 2,
         "IN" => !values.is_empty(),
@@ -111,9 +128,8 @@ fn operator(entry: &mut Fields) -> Result<(String, Vec<Arc<Value>>), Error> {
     if !fits {
         return Err(invalid(format!("Invalid number of argument(s) for the {operator} ComparisonOperator")));
     }
-    let allowed = |kind: Kind| match operator.as_str() {
+    let allowed = |kind: Kind| match operator {
         "EQ" | "NE" => true,
-        "CONTAINS" | "NOT_CONTAINS" => !matches!(kind, Kind::L | Kind::M | Kind::Ss | Kind::Ns | Kind::Bs),
         "BEGINS_WITH" => matches!(kind, Kind::S | Kind::B),
         _ => kind.is_ordered(),
     };
@@ -121,7 +137,17 @@ fn operator(entry: &mut Fields) -> Result<(String, Vec<Arc<Value>>), Error> {
         let kind = value.kind().name();
         return Err(invalid(format!("ComparisonOperator {operator} is not valid for {kind} AttributeValue type")));
     }
-    Ok((operator, values))
+    if let ("BETWEEN", [low, high]) = (operator, values.as_slice()) {
+        if low.kind() != high.kind() {
+            return Err(invalid("AttributeValues inside AttributeValueList must be of same type"));
+        }
+        if low.order(high).is_some_and(std::cmp::Ordering::is_gt) {
+            return Err(Error::validation(
+                "The BETWEEN condition was provided a range where the lower bound is greater than the upper bound",
+            ));
+        }
+    }
+    Ok(values)
 }
 
 fn comparator(operator: &str) -> Option<Compare> {
@@ -136,14 +162,13 @@ fn comparator(operator: &str) -> Option<Compare> {
     })
 }
 
-fn comparison(name: &str, entry: &mut Fields) -> Result<Condition, Error> {
-    let (operator, values) = operator(entry)?;
+fn comparison(name: &str, operator: &str, values: Vec<Arc<Value>>) -> Condition {
     let mut values = values.into_iter().map(operand);
     let mut next = || values.next().unwrap_or_else(|| operand(Arc::new(Value::Null)));
-    if let Some(compare) = comparator(&operator) {
-        return Ok(Condition::Compare(path(name), compare, next()));
+    if let Some(compare) = comparator(operator) {
+        return Condition::Compare(path(name), compare, next());
     }
-    Ok(match operator.as_str() {
+    match operator {
         "NULL" => Condition::NotExists(Path::attribute(name)),
         "NOT_NULL" => Condition::Exists(Path::attribute(name)),
         "CONTAINS" => Condition::Contains(path(name), next()),
@@ -154,7 +179,7 @@ fn comparison(name: &str, entry: &mut Fields) -> Result<Condition, Error> {
         "BEGINS_WITH" => Condition::BeginsWith(path(name), next()),
         "BETWEEN" => Condition::Between(path(name), next(), next()),
         _ => Condition::In(path(name), values.collect()),
-    })
+    }
 }
 
 /// The parts of `KeyConditions`; `None` when it is absent.
@@ -192,10 +217,8 @@ pub fn updates(fields: &mut Fields) -> Result<Update, Error> {
         let path = Path::attribute(name.as_str());
         actions.push(match (action.as_str(), value) {
             ("DELETE", None) => Action::Remove(path),
-            (action, None) => {
-                return Err(invalid(format!(
-                    "Only DELETE action is allowed when no attribute value is specified: {action}"
-                )));
+            (_, None) => {
+                return Err(invalid("Only DELETE action is allowed when no attribute value is specified"));
             }
             ("DELETE", Some(value)) => match value.kind() {
                 Kind::Ss | Kind::Ns | Kind::Bs => Action::Delete(path, value),

@@ -15,6 +15,7 @@ pub mod capacity;
 pub mod catalog;
 pub mod codec;
 pub mod config;
+mod context;
 pub mod error;
 pub mod expr;
 pub mod item;

@@ -48,7 +48,7 @@ pub fn placeholders(fields: &mut Fields, expressions: &[&str], with_values: &[&s
     if !with_values.is_empty()
         && let Some(map) = fields.map("ExpressionAttributeValues")
     {
-        if !with_values.iter().any(|n| fields.has(n)) {
+        if !any {
             let verb = if with_values.len() == 1 { "is" } else { "are" };
             return Err(Error::validation(format!(
                 "ExpressionAttributeValues can only be specified when using expressions: {} {verb} null",
@@ -137,4 +137,13 @@ pub fn required<T>(value: Option<T>, name: &str) -> Result<T, Error> {
 /// As [`required`], and for attribute values that are none.
 pub fn required_item(fields: &mut Fields, name: &str) -> Result<Item, Error> {
     required(fields.item(name)?, name)
+}
+
+/// `ExclusiveStartKey`.
+///
+/// # Errors
+/// `ValidationException` for attribute values that are none.
+pub fn start_key(fields: &mut Fields) -> Result<Option<Item>, Error> {
+    let start = fields.item("ExclusiveStartKey");
+    start.map_err(|e| Error::validation(format!("The provided starting key is invalid: {e}")))
 }

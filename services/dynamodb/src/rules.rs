@@ -143,12 +143,19 @@ pub fn index_row(table: &Table, index: &Index, primary: &KeyBytes, item: &Item) 
     Some((tables::index_row(index.id, &key, primary), codec::encode(&index.project(&table.schema, item))))
 }
 
-/// Checks an item that PutItem is to write, beyond its key.
+/// Checks the size and nesting of an item that is to be put, which need no table.
 ///
 /// # Errors
-/// `ValidationException` for its size, its nesting, or values that an index's key cannot have.
+/// `ValidationException`.
+pub fn check_item(item: &Item) -> Result<(), Error> {
+    check_shape(item, "Item size has exceeded the maximum allowed size")
+}
+
+/// Checks an item that is to be put against the keys of the table's indexes.
+///
+/// # Errors
+/// `ValidationException` for values that an index's key cannot have.
 pub fn check_put(table: &Table, item: &Item) -> Result<(), Error> {
-    check_shape(item, "Item size has exceeded the maximum allowed size")?;
     for index in &table.indexes {
         for attribute in index.schema.attributes() {
             let Some(value) = item.get(&attribute.name) else { continue };

@@ -156,6 +156,33 @@ pub enum Condition {
     Contains(Operand, Operand),
 }
 
+impl Operand {
+    fn visit<'c>(&'c self, see: &mut dyn FnMut(&'c Path)) {
+        match self {
+            Operand::Path(path) => see(path),
+            Operand::Value(_) => {}
+            Operand::Size(inner) => inner.visit(see),
+        }
+    }
+}
+
+impl Condition {
+    /// Shows every path that the condition looks at.
+    pub fn visit<'c>(&'c self, see: &mut dyn FnMut(&'c Path)) {
+        match self {
+            Condition::And(all) | Condition::Or(all) => all.iter().for_each(|c| c.visit(see)),
+            Condition::Not(inner) => inner.visit(see),
+            Condition::Exists(path) | Condition::NotExists(path) => see(path),
+            Condition::Type(a, _) => a.visit(see),
+            Condition::Compare(a, _, b) | Condition::BeginsWith(a, b) | Condition::Contains(a, b) => {
+                [a, b].into_iter().for_each(|o| o.visit(see));
+            }
+            Condition::Between(a, b, c) => [a, b, c].into_iter().for_each(|o| o.visit(see)),
+            Condition::In(a, members) => std::iter::once(a).chain(members).for_each(|o| o.visit(see)),
+        }
+    }
+}
+
 /// A value that an update computes from the old item.
 #[derive(Clone, Debug)]
 pub enum Expr {
@@ -171,6 +198,23 @@ pub enum Expr {
     Plus(Box<Expr>, Box<Expr>),
     /// A difference.
     Minus(Box<Expr>, Box<Expr>),
+}
+
+impl Expr {
+    fn visit<'c>(&'c self, see: &mut dyn FnMut(&'c Path)) {
+        match self {
+            Expr::Path(path) => see(path),
+            Expr::Value(_) => {}
+            Expr::IfNotExists(path, other) => {
+                see(path);
+                other.visit(see);
+            }
+            Expr::ListAppend(a, b) | Expr::Plus(a, b) | Expr::Minus(a, b) => {
+                a.visit(see);
+                b.visit(see);
+            }
+        }
+    }
 }
 
 /// One change of an update.
@@ -200,4 +244,16 @@ impl Action {
 pub struct Update {
     /// Changes, none overlapping another.
     pub actions: Vec<Action>,
+}
+
+impl Update {
+    /// Shows every path that the update changes or reads.
+    pub fn visit<'c>(&'c self, see: &mut dyn FnMut(&'c Path)) {
+        for action in &self.actions {
+            see(action.path());
+            if let Action::Set(_, expr) = action {
+                expr.visit(see);
+            }
+        }
+    }
 }

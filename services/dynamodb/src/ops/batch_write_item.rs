@@ -152,18 +152,19 @@ fn asked(fields: &mut Fields) -> Result<Vec<Asked>, Error> {
             let (item, change) = match (put, delete) {
                 (Some(mut put), None) => {
                     let item = request::required_item(&mut put, "Item")?;
+                    rules::check_item(&item)?;
                     (item.clone(), Change::Put(item))
                 }
                 (None, Some(mut delete)) => (request::required_item(&mut delete, "Key")?, Change::Delete),
                 (None, None) => {
                     return Err(Error::validation(
-                        "Supplied WriteRequest is empty, must contain exactly one of the supported request types",
+                        "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes",
                     ));
                 }
                 (Some(_), Some(_)) => {
                     return Err(Error::validation(
-                        "Supplied WriteRequest has more than one request types set, must contain exactly one of the \
-                         supported request types",
+                        "Supplied AttributeValue has more than one datatypes set, must contain exactly one of the supported \
+                         datatypes",
                     ));
                 }
             };

@@ -55,7 +55,7 @@ impl DynamoDb {
         let definitions = input.attribute_definitions.as_deref().unwrap_or_default();
         let attributes = definition::attributes(definitions)?;
         let billing = billing(input, ctx)?;
-        let schema = definition::key_schema(input.key_schema.as_deref().unwrap_or_default(), &attributes)?;
+        let schema = definition::key_schema(input.key_schema.as_deref().unwrap_or_default(), &attributes, true)?;
         let mut indexes: Vec<Index> = Vec::new();
         for wanted in wanted_indexes(input)? {
             indexes.push(definition::index(&wanted, &schema, &attributes, billing.on_demand)?);

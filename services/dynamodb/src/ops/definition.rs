@@ -4,7 +4,6 @@ use crate::api;
 use crate::error::Error;
 use crate::item::Kind;
 use crate::key::{KeyAttribute, KeySchema};
-use crate::policy::check_table_name;
 use crate::table::{Capacity, Index, IndexProjection};
 
 /// Most local indexes of a table.
@@ -37,7 +36,11 @@ pub(super) fn attributes(definitions: &[api::AttributeDefinition]) -> Result<Vec
 ///
 /// # Errors
 /// `ValidationException` for another form than HASH or HASH and RANGE, or undeclared attributes.
-pub(super) fn key_schema(elements: &[api::KeySchemaElement], attributes: &[KeyAttribute]) -> Result<KeySchema, Error> {
+pub(super) fn key_schema(
+    elements: &[api::KeySchemaElement],
+    attributes: &[KeyAttribute],
+    is_table: bool,
+) -> Result<KeySchema, Error> {
     let (hash, range) = match elements {
         [hash] => (hash, None),
         [hash, range] => (hash, Some(range)),
@@ -58,6 +61,9 @@ pub(super) fn key_schema(elements: &[api::KeySchemaElement], attributes: &[KeyAt
     }
     let declared = |e: &api::KeySchemaElement| {
         attributes.iter().find(|a| a.name == e.attribute_name).cloned().ok_or_else(|| {
+            if is_table {
+                return Error::validation("Invalid KeySchema: Some index key attribute have no definition");
+            }
             let keys: Vec<&str> = elements.iter().map(|e| e.attribute_name.as_str()).collect();
             invalid(format!(
                 "Some index key attributes are not defined in AttributeDefinitions. Keys: [{}], AttributeDefinitions: [{}]",
@@ -93,8 +99,7 @@ pub(super) fn index(
     on_demand: bool,
 ) -> Result<Index, Error> {
     let name = wanted.name;
-    check_table_name(name)?;
-    let schema = key_schema(wanted.elements, attributes)?;
+    let schema = key_schema(wanted.elements, attributes, false)?;
     if wanted.local {
         if table.range.is_none() {
             return Err(invalid(

@@ -55,6 +55,6 @@ pub(crate) fn wants_old(text: Option<&str>) -> Result<bool, Error> {
     match text {
         None | Some("NONE") => Ok(false),
         Some("ALL_OLD") => Ok(true),
-        Some(_) => Err(Error::validation("Return values set to invalid value")),
+        Some(_) => Err(Error::validation("ReturnValues can only be ALL_OLD or NONE")),
     }
 }

@@ -29,6 +29,7 @@ impl DynamoDb {
         let mut scope = request::placeholders(&mut fields, &expressions, &expressions)?;
         let item = request::required_item(&mut fields, "Item")?;
         let old_wanted = wants_old(fields.text("ReturnValues").as_deref())?;
+        rules::check_item(&item)?;
         let old_on_failure = fields.text("ReturnValuesOnConditionCheckFailure").as_deref() == Some("ALL_OLD");
         let condition = request::write_condition(&mut fields, &mut scope)?;
         scope.check_used()?;

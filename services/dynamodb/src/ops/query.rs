@@ -15,7 +15,7 @@ use crate::{legacy, request};
 use squall_protocol::Value as Wire;
 use squall_service::Ctx;
 
-const LEGACY: [&str; 4] = ["AttributesToGet", "KeyConditions", "QueryFilter", "ConditionalOperator"];
+const LEGACY: [&str; 4] = ["AttributesToGet", "QueryFilter", "ConditionalOperator", "KeyConditions"];
 const EXPRESSIONS: [&str; 3] = ["ProjectionExpression", "FilterExpression", "KeyConditionExpression"];
 
 impl DynamoDb {
@@ -28,16 +28,19 @@ impl DynamoDb {
     pub(crate) async fn query(&self, ctx: &Ctx, mut fields: Fields) -> Result<Wire, Error> {
         let named = request::required(fields.text("TableName"), "TableName")?;
         let wanted = Wanted::of(fields.text("ReturnConsumedCapacity").as_deref());
-        request::check_not_mixed(&fields, &LEGACY, &EXPRESSIONS)?;
+        // KeyConditions may stand beside a FilterExpression.
+        let legacy = if fields.has("KeyConditionExpression") { &LEGACY[..] } else { &LEGACY[..3] };
+        request::check_not_mixed(&fields, legacy, &EXPRESSIONS)?;
+        let is_legacy = fields.has("AttributesToGet");
         let with_values = ["FilterExpression", "KeyConditionExpression"];
         let mut scope = request::placeholders(&mut fields, &EXPRESSIONS, &with_values)?;
-        let start = fields.item("ExclusiveStartKey")?;
+        let start = request::start_key(&mut fields)?;
+        let parts = key_condition(&mut fields, &mut scope)?;
         let (filter, is_expression) = filter(&mut fields, &mut scope)?;
         let paths = request::projection(&mut fields, &mut scope)?;
-        let parts = key_condition(&mut fields, &mut scope)?;
         scope.check_used()?;
         let table = self.table(ctx, &named)?;
-        let selection = Selection::new(table.clone(), &mut fields, paths)?;
+        let selection = Selection::new(table.clone(), &mut fields, paths, is_legacy)?;
         let schema = selection.index().map_or(&table.schema, |i| &i.schema);
         let keys = KeyRange::new(parts, schema)?;
         let is_key = |name: &str| schema.has(name);

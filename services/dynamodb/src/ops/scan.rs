@@ -28,14 +28,15 @@ impl DynamoDb {
         request::check_not_mixed(&fields, &LEGACY, &EXPRESSIONS)?;
         let mut scope = request::placeholders(&mut fields, &EXPRESSIONS, &["FilterExpression"])?;
         let (segment, total) = segment(&mut fields)?;
-        let start = fields.item("ExclusiveStartKey")?;
+        let is_legacy = fields.has("AttributesToGet");
+        let start = request::start_key(&mut fields)?;
         let filter = match fields.text("FilterExpression") {
             Some(text) => Some(parser::condition(ExprKind::Filter, &text, &mut scope)?),
             None => legacy::filter(&mut fields, "ScanFilter")?,
         };
         let paths = request::projection(&mut fields, &mut scope)?;
         scope.check_used()?;
-        let selection = Selection::new(self.table(ctx, &named)?, &mut fields, paths)?;
+        let selection = Selection::new(self.table(ctx, &named)?, &mut fields, paths, is_legacy)?;
         let range = selection.rows().segment(segment, total);
         let mut request = selection.request(range, false, filter);
         if let Some(start) = start {

@@ -3,7 +3,7 @@
 use super::page::{Page, Request};
 use crate::capacity::{Spent, Unit, Wanted, read_units};
 use crate::error::Error;
-use crate::expr::ast::{Condition, Operand, Path};
+use crate::expr::ast::{Condition, Path};
 use crate::expr::project::Projection;
 use crate::table::{Index, IndexProjection, TableRef};
 use crate::tables::Rows;
@@ -23,11 +23,16 @@ pub(super) struct Selection {
 }
 
 impl Selection {
-    /// Takes IndexName, ConsistentRead, Select and Limit; `paths` is the projection.
+    /// Takes IndexName, ConsistentRead, Select and Limit; `paths` is the projection, from AttributesToGet if `is_legacy`.
     ///
     /// # Errors
     /// `ValidationException` for what does not go together.
-    pub(super) fn new(table: TableRef, fields: &mut Fields, paths: Option<Vec<Path>>) -> Result<Selection, Error> {
+    pub(super) fn new(
+        table: TableRef,
+        fields: &mut Fields,
+        paths: Option<Vec<Path>>,
+        is_legacy: bool,
+    ) -> Result<Selection, Error> {
         let consistent = fields.flag("ConsistentRead").unwrap_or(false);
         let index = match fields.text("IndexName") {
             Some(name) => {
@@ -45,10 +50,10 @@ impl Selection {
             None => None,
         };
         let select = fields.text("Select");
-        let has_paths = paths.is_some();
+        let named = paths.is_some().then_some(if is_legacy { "AttributesToGet" } else { "ProjectionExpression" });
         let projection = paths.map(|paths| Projection::new(&paths));
         let chosen = index.and_then(|place| table.indexes.get(place));
-        check_select(select.as_deref(), has_paths, chosen)?;
+        check_select(select.as_deref(), named, chosen)?;
         let whole_items = match chosen {
             Some(index) => needs_table(&table, index, select.as_deref(), projection.as_ref())?,
             None => false,
@@ -90,22 +95,22 @@ impl Selection {
     }
 }
 
-fn check_select(select: Option<&str>, has_paths: bool, index: Option<&Index>) -> Result<(), Error> {
-    let refuse = |why: &str| Err(Error::validation(why));
-    match select {
-        Some("ALL_ATTRIBUTES") if has_paths => {
-            refuse("Cannot specify the AttributesToGet when choosing to get ALL_ATTRIBUTES")
+/// `named` is the parameter that names attributes, if there is one.
+fn check_select(select: Option<&str>, named: Option<&str>, index: Option<&Index>) -> Result<(), Error> {
+    let refuse = |why: String| Err(Error::validation(why));
+    match (select, named) {
+        (Some(all @ ("ALL_ATTRIBUTES" | "ALL_PROJECTED_ATTRIBUTES")), Some(named)) => {
+            refuse(format!("Cannot specify the {named} when choosing to get {all}"))
         }
-        Some("ALL_PROJECTED_ATTRIBUTES") if has_paths => {
-            refuse("Cannot specify the AttributesToGet when choosing to get ALL_PROJECTED_ATTRIBUTES")
+        (Some("COUNT"), Some(named)) => {
+            refuse(format!("Cannot specify the {named} when choosing to get only the Count"))
         }
-        Some("COUNT") if has_paths => refuse("Cannot specify the AttributesToGet when choosing to get only the Count"),
-        Some("ALL_PROJECTED_ATTRIBUTES") if index.is_none() => {
-            refuse("ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName")
+        (Some("ALL_PROJECTED_ATTRIBUTES"), None) if index.is_none() => {
+            refuse("ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName".into())
         }
-        Some("SPECIFIC_ATTRIBUTES") if !has_paths => {
-            refuse("Must specify the AttributesToGet or ProjectionExpression when choosing to get SPECIFIC_ATTRIBUTES")
-        }
+        (Some("SPECIFIC_ATTRIBUTES"), None) => refuse(
+            "Must specify the AttributesToGet or ProjectionExpression when choosing to get SPECIFIC_ATTRIBUTES".into(),
+        ),
         _ => Ok(()),
     }
 }
@@ -136,28 +141,15 @@ fn needs_table(
     Ok(select == Some("ALL_ATTRIBUTES") || !missing.is_empty())
 }
 
-/// The first attribute of `names` that a filter looks at.
+/// The first key attribute that a filter looks at.
 pub(super) fn looks_at<'c>(condition: &'c Condition, is_key: &dyn Fn(&str) -> bool) -> Option<&'c str> {
-    let path = |path: &'c Path| is_key(&path.root).then_some(path.root.as_str());
-    fn root<'c>(operand: &'c Operand, is_key: &dyn Fn(&str) -> bool) -> Option<&'c str> {
-        match operand {
-            Operand::Path(p) => is_key(&p.root).then_some(p.root.as_str()),
-            Operand::Value(_) => None,
-            Operand::Size(inner) => root(inner, is_key),
+    let mut found = None;
+    condition.visit(&mut |path| {
+        if found.is_none() && is_key(&path.root) {
+            found = Some(path.root.as_str());
         }
-    }
-    let operand = |o: &'c Operand| root(o, is_key);
-    match condition {
-        Condition::And(all) | Condition::Or(all) => all.iter().find_map(|c| looks_at(c, is_key)),
-        Condition::Not(inner) => looks_at(inner, is_key),
-        Condition::Exists(p) | Condition::NotExists(p) => path(p),
-        Condition::Type(a, _) => operand(a),
-        Condition::Compare(a, _, b) | Condition::BeginsWith(a, b) | Condition::Contains(a, b) => {
-            operand(a).or_else(|| operand(b))
-        }
-        Condition::Between(a, b, c) => operand(a).or_else(|| operand(b)).or_else(|| operand(c)),
-        Condition::In(a, members) => operand(a).or_else(|| members.iter().find_map(operand)),
-    }
+    });
+    found
 }
 
 /// The answer of Query and Scan.

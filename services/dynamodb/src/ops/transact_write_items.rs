@@ -155,6 +155,7 @@ fn prepared(asked: &[Asked], tables: &[TableRef]) -> Result<Vec<Write>, Error> {
 fn prepare(asked: &Asked, table: TableRef) -> Result<Write, Error> {
     let key = match &asked.verb {
         Verb::Put => {
+            rules::check_item(&asked.item)?;
             rules::check_put(&table, &asked.item)?;
             table.schema.of_item(&asked.item)?
         }

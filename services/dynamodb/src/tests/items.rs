@@ -54,7 +54,7 @@ async fn wrong_requests_get_the_service_s_texts() {
         ),
         (put(json!({"pk": {"S": "a"}, "d": deep}), json!({})), "Nesting Levels have exceeded supported limits"),
         (put(json!({"pk": {"S": "a"}, "d": {"S": big}}), json!({})), "Item size has exceeded the maximum allowed size"),
-        (put(one.clone(), json!({"ReturnValues": "ALL_NEW"})), "Return values set to invalid value"),
+        (put(one.clone(), json!({"ReturnValues": "ALL_NEW"})), "ReturnValues can only be ALL_OLD or NONE"),
         (
             put(one.clone(), json!({"ExpressionAttributeNames": {"#a": "b"}})),
             "ExpressionAttributeNames can only be specified when using expressions",
@@ -185,22 +185,40 @@ async fn batches_write_and_read() {
 }
 
 #[tokio::test]
-async fn policies_see_actions_resources_and_leading_keys() {
-    let cloud = with_tables().await;
+async fn policies_see_actions_resources_and_condition_keys() {
+    let cloud = with_tables().await.by_user();
     let arn = |name: &str| format!("arn:aws:dynamodb:us-east-1:000000000000:table/{name}");
-    let leading = |keys: &[&str]| {
-        vec![("dynamodb:LeadingKeys".to_owned(), keys.iter().map(|k| (*k).to_owned()).collect::<Vec<_>>())]
+    let keys = |access: &Access, name: &str| -> Vec<String> {
+        let found = access.context.iter().find(|(key, _)| key == name);
+        found.map(|(_, values)| values.clone()).unwrap_or_default()
     };
-    let get = cloud.access("GetItem", json!({"TableName": "ttt", "Key": {"pk": {"S": "me"}}}));
-    assert_eq!(get, [Access { context: leading(&["me"]), ..Access::new("dynamodb:GetItem", arn("ttt")) }]);
+    let get =
+        cloud.access("GetItem", json!({"TableName": "ttt", "Key": {"pk": {"S": "me"}}, "ProjectionExpression": "x.y"}));
+    assert_eq!((get[0].action.as_str(), get[0].resource.as_str()), ("dynamodb:GetItem", arn("ttt").as_str()));
+    assert_eq!(keys(&get[0], "dynamodb:LeadingKeys"), ["me"]);
+    assert_eq!(keys(&get[0], "dynamodb:Attributes"), ["pk", "x"]);
+    assert_eq!(keys(&get[0], "dynamodb:Select"), ["SPECIFIC_ATTRIBUTES"]);
+    let query = json!({"TableName": "uuu", "KeyConditionExpression": "#p = :p AND sk > :n", "FilterExpression": "f = :n",
+        "ExpressionAttributeNames": {"#p": "pk"}, "ExpressionAttributeValues": {":p": {"S": "you"}, ":n": {"N": "1"}}});
+    let query = cloud.access("Query", query);
+    assert_eq!(keys(&query[0], "dynamodb:LeadingKeys"), ["you"]);
+    assert_eq!(keys(&query[0], "dynamodb:Attributes"), ["f", "pk", "sk"]);
+    let legacy = json!({"TableName": "ttt", "KeyConditions": {"pk": {"ComparisonOperator": "EQ",
+        "AttributeValueList": [{"S": "old"}]}}});
+    assert_eq!(keys(&cloud.access("Query", legacy)[0], "dynamodb:LeadingKeys"), ["old"]);
     let scan = cloud.access("Scan", json!({"TableName": "ttt", "IndexName": "idx"}));
-    assert_eq!(scan, [Access::new("dynamodb:Scan", arn("ttt/index/idx"))]);
+    assert_eq!(scan[0].resource, arn("ttt/index/idx"));
     let batch = json!({"RequestItems": {"ttt": {"Keys": [{"pk": {"S": "a"}}, {"pk": {"S": "b"}}]}}});
-    let batch = cloud.access("BatchGetItem", batch);
-    assert_eq!(batch, [Access { context: leading(&["a", "b"]), ..Access::new("dynamodb:BatchGetItem", arn("ttt")) }]);
+    assert_eq!(keys(&cloud.access("BatchGetItem", batch)[0], "dynamodb:LeadingKeys"), ["a", "b"]);
+    let batch = json!({"RequestItems": {"ttt": [{"PutRequest": {"Item": {"pk": {"S": "a"}, "v": {"N": "1"}}}},
+        {"DeleteRequest": {"Key": {"pk": {"S": "b"}}}}]}});
+    let batch = cloud.access("BatchWriteItem", batch);
+    assert_eq!(keys(&batch[0], "dynamodb:LeadingKeys"), ["a", "b"]);
     let transaction = json!({"TransactItems": [
         {"Put": {"TableName": "ttt", "Item": {"pk": {"S": "a"}}}},
         {"ConditionCheck": {"TableName": "uuu", "Key": {"pk": {"S": "b"}}, "ConditionExpression": "x"}}]});
-    let actions: Vec<String> = cloud.access("TransactWriteItems", transaction).into_iter().map(|a| a.action).collect();
+    let transaction = cloud.access("TransactWriteItems", transaction);
+    let actions: Vec<&str> = transaction.iter().map(|a| a.action.as_str()).collect();
     assert_eq!(actions, ["dynamodb:PutItem", "dynamodb:ConditionCheckItem"]);
+    assert_eq!(keys(&transaction[1], "dynamodb:LeadingKeys"), ["b"]);
 }

@@ -58,6 +58,13 @@ impl Cloud {
         Cloud { room, ..self }
     }
 
+    /// The same cloud asked by somebody whom policies bind.
+    pub(super) fn by_user(mut self) -> Cloud {
+        let arn = "arn:aws:iam::000000000000:user/u".into();
+        self.ctx.principal = Principal::User { arn, name: "u".into(), id: "AIDAU".into() };
+        self
+    }
+
     /// Calls an operation as the gateway does; an error as `Code: message`, followed by further members.
     pub(super) async fn call(&self, op: &str, input: Json) -> Result<Json, String> {
         let service = self.room.service();
