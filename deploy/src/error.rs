@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::client;
 use crate::yaml::Pos;
 
-/// A failed command. Its text is written for the person who typed the command.
+/// A failed command. Its text is written for the person who typed the command; print the sources with it (`{:#}` of anyhow).
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file says something that cannot be done; names file and line.
@@ -17,7 +17,7 @@ pub enum Error {
         text: String,
     },
     /// A file could not be read.
-    #[error("{verb} `{}`: {source}", path.display())]
+    #[error("{verb} `{}`", path.display())]
     Io {
         /// What was tried, such as "read".
         verb: &'static str,
@@ -35,7 +35,7 @@ pub enum Error {
         text: String,
     },
     /// The cloud answered an error while doing what `doing` says.
-    #[error("{doing}: {source}")]
+    #[error("{doing}")]
     Call {
         /// Such as "creating table Users".
         doing: String,

@@ -89,6 +89,9 @@ impl Deployer<'_> {
                 state if !pause.wait().await => {
                     return Err(Error::State(format!("function {name} is still {state} after five minutes")));
                 }
+                _ if pause.is_long() => {
+                    self.step(format!("waiting for function {name} (the first one of a runtime has its SDK prepared)"));
+                }
                 _ => {}
             }
         }

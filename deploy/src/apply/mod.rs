@@ -214,11 +214,18 @@ fn found<T>(answer: Result<T, client::Error>) -> Result<Option<T>, client::Error
 struct Pause {
     next: Duration,
     spent: Duration,
+    is_said: bool,
 }
 
 impl Pause {
     fn new() -> Self {
-        Self { next: Duration::from_millis(20), spent: Duration::ZERO }
+        Self { next: Duration::from_millis(20), spent: Duration::ZERO, is_said: false }
+    }
+
+    /// True once, when the wait has become one to speak of.
+    fn is_long(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_said, self.is_said || self.spent >= Duration::from_secs(1))
+            && self.spent >= Duration::from_secs(1)
     }
 
     /// Sleeps; false once the time is used up.

@@ -169,9 +169,12 @@ pub(super) fn environment(table: &mut Table<'_>) -> Result<Vec<(String, String)>
     let found = table.scalars("environment")?;
     for (name, _) in &found {
         let first = name.starts_with(|c: char| c.is_ascii_alphabetic());
-        if !first || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        if !first || name.len() < 2 || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
             let place = table.get("environment").map_or(table.pos(), |n| &n.at);
-            let text = format!("`{}`: `{name}` is no name for a variable", table.name("environment"));
+            let text = format!(
+                "`{}`: `{name}` is no name for a variable (two or more letters, digits and _)",
+                table.name("environment")
+            );
             return Err(at(place, text));
         }
     }

@@ -64,7 +64,10 @@ fn wrong_values_name_their_line() {
         ("  memorySize: lots", "serverless.yml:4: `provider.memorySize` must be a whole number, not text"),
         ("  environment: [a]", "serverless.yml:4: `provider.environment` must be a mapping, not a list"),
         ("  environment: {A: {b: 1}}", "serverless.yml:4: `provider.environment.A` must be text, not a mapping"),
-        ("  environment: {A-B: 1}", "serverless.yml:4: `provider.environment`: `A-B` is no name for a variable"),
+        (
+            "  environment: {A-B: 1}",
+            "serverless.yml:4: `provider.environment`: `A-B` is no name for a variable (two or more letters, digits and _)",
+        ),
         (
             "  architecture: mips",
             "serverless.yml:4: `provider.architecture: mips` is not supported; supported: x86_64, arm64",
