@@ -13,6 +13,7 @@ use squall_engine_files::MemoryObjects;
 use squall_engine_memory::Memory;
 use squall_protocol::{Head, Route, constraint, decode, encode, encode_error};
 use squall_service::{Access, Ctx, Deps, Principal, Room};
+use squall_store::State;
 use squall_types::{AccountId, ManualClock, Millis, Region, SystemRandom};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,11 +28,16 @@ pub(super) struct Cloud {
 
 impl Cloud {
     pub(super) async fn new() -> Cloud {
+        Cloud::over(|clock| Arc::new(Memory::new(clock))).await
+    }
+
+    /// A room over the engine that `open` gives.
+    pub(super) async fn over(open: impl FnOnce(Arc<ManualClock>) -> Arc<dyn State>) -> Cloud {
         let clock = Arc::new(ManualClock::new(Millis(1_700_000_000_000)));
         let account = AccountId::parse("000000000000").expect("twelve digits");
         let region = Region::parse("us-east-1").expect("a region");
         let deps = Deps {
-            state: Arc::new(Memory::new(clock.clone())),
+            state: open(clock.clone()),
             objects: Arc::new(MemoryObjects::default()),
             clock: clock.clone(),
             random: Arc::new(SystemRandom),

@@ -39,8 +39,7 @@ async fn read_all(cloud: &Cloud, op: &str, input: &Json) -> Vec<Json> {
     }
 }
 
-async fn indexed() -> Cloud {
-    let cloud = Cloud::new().await;
+async fn indexed(cloud: Cloud) -> Cloud {
     let mut input = table("ttt", Some("N"));
     let definitions = input["AttributeDefinitions"].as_array_mut().expect("a list");
     definitions.push(json!({"AttributeName": "g", "AttributeType": "S"}));
@@ -87,9 +86,21 @@ async fn write(cloud: &Cloud, model: &mut Model, r: &mut Random) {
 
 #[tokio::test]
 async fn tables_and_indexes_agree_with_a_naive_model() {
-    let cloud = indexed().await;
+    agrees(Cloud::new().await, 1_500).await;
+}
+
+#[tokio::test]
+async fn they_agree_over_sqlite_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let open = |clock| squall_engine_sqlite::Sqlite::open(folder.path(), clock).expect("an empty folder");
+    let cloud = Cloud::over(|clock| Arc::new(open(clock))).await;
+    agrees(cloud, 400).await;
+}
+
+async fn agrees(cloud: Cloud, rounds: usize) {
+    let cloud = indexed(cloud).await;
     let (mut model, mut r) = (Model::new(), Random::new(77));
-    for round in 0..1_500 {
+    for round in 0..rounds {
         write(&cloud, &mut model, &mut r).await;
         if round % 5 > 0 {
             continue;
