@@ -224,8 +224,9 @@ impl Pause {
 
     /// True once, when the wait has become one to speak of.
     fn is_long(&mut self) -> bool {
-        !std::mem::replace(&mut self.is_said, self.is_said || self.spent >= Duration::from_secs(1))
-            && self.spent >= Duration::from_secs(1)
+        let is_due = !self.is_said && self.spent >= Duration::from_secs(1);
+        self.is_said |= is_due;
+        is_due
     }
 
     /// Sleeps; false once the time is used up.
