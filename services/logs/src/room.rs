@@ -42,6 +42,12 @@ impl Logs {
         }
     }
 
+    /// Waits until what functions have printed so far is to be found, streams and lines.
+    pub(crate) async fn settle(&self) -> Result<(), Error> {
+        self.sink.drain().await;
+        self.writer.written().await
+    }
+
     /// Lines of functions that were dropped because the disk could not follow.
     #[must_use]
     pub fn dropped(&self) -> u64 {

@@ -77,6 +77,7 @@ pub async fn put_log_events(room: &Logs, ctx: &Ctx, input: PutLogEventsInput) ->
 
 /// Lines of one stream, page by page in both directions.
 pub async fn get_log_events(room: &Logs, ctx: &Ctx, input: GetLogEventsInput) -> Result<GetLogEventsOutput, Error> {
+    room.settle().await?;
     let group = room.group_by(ctx, input.log_group_name.as_deref(), input.log_group_identifier.as_deref())?;
     let stream = room.stream(&group, &input.log_stream_name)?;
     let from = match &input.next_token {
@@ -129,6 +130,7 @@ fn read_token(token: &str) -> Result<From, Error> {
 
 /// Lines of many streams in the order of time, those that match a pattern.
 pub async fn filter_log_events(room: &Logs, ctx: &Ctx, input: FilterLogEventsInput) -> Result<FilterLogEventsOutput, Error> {
+    room.settle().await?;
     let group = room.group_by(ctx, input.log_group_name.as_deref(), input.log_group_identifier.as_deref())?;
     if input.log_stream_names.is_some() && input.log_stream_name_prefix.is_some() {
         return Err(Error::invalid("logStreamNames and logStreamNamePrefix are mutually exclusive parameters."));
@@ -189,9 +191,6 @@ struct Wanted {
 
 /// Reads files off the request threads.
 async fn find(room: &Logs, group: &Group, streams: Vec<Arc<Stream>>, w: Wanted) -> Result<Vec<Found>, Error> {
-    // What functions have printed until now is to be found, even if it is still on its way to the file.
-    room.sink.drain().await;
-    room.writer.written().await?;
     let expired_before = expired_before(group, room.deps.clock.now().0);
     let work = tokio::task::spawn_blocking(move || {
         let Wanted { start, end, pattern, limit, from } = w;

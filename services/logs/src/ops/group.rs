@@ -58,6 +58,7 @@ pub async fn describe_log_groups(room: &Logs, ctx: &Ctx, input: DescribeLogGroup
     if input.include_linked_accounts == Some(true) || input.account_identifiers.is_some() {
         return Err(Error::invalid("linked accounts are not supported by this version of Squall"));
     }
+    room.settle().await?;
     let limit = limit(input.limit, PAGE_MAX, PAGE_MAX);
     let after = input.next_token.unwrap_or_default();
     let pattern = input.log_group_name_pattern.map(|p| p.to_lowercase());

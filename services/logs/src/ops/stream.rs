@@ -27,6 +27,7 @@ pub async fn delete_log_stream(room: &Logs, ctx: &Ctx, input: DeleteLogStreamInp
 
 /// Lists streams by name or by the time of their last line.
 pub async fn describe_log_streams(room: &Logs, ctx: &Ctx, input: DescribeLogStreamsInput) -> Result<DescribeLogStreamsOutput, Error> {
+    room.settle().await?;
     let group = room.group_by(ctx, input.log_group_name.as_deref(), input.log_group_identifier.as_deref())?;
     let by_time = input.order_by.as_deref() == Some("LastEventTime");
     if by_time && input.log_stream_name_prefix.is_some() {
