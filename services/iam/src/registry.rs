@@ -6,8 +6,8 @@
 
 use crate::error::Error;
 use crate::model::{ManagedPolicy, Role, User};
-use crate::tables;
 use crate::world::{Entry, Record, World, lower};
+use crate::{names, tables};
 use parking_lot::RwLock;
 use squall_store::{Check, Committed, Stamp, State, StateExt as _, Txn, envelope};
 use std::any::Any;
@@ -115,8 +115,12 @@ impl Registry {
             }
             txn = txn.check(Check::Absent(new.clone())).delete(old);
         }
-        let done = self.commit(txn.put(new, encode(&record)?)).await?;
+        let (was, is) = self.look(|world| (arn_and_id(&*before.record, world), arn_and_id(&record, world)));
+        let moved = was.zip(is).filter(|((was, _), (is, _))| was != is);
+        let trusting = moved.map_or_else(Vec::new, |((was, _), (is, _))| self.trusting(&was, &is));
+        let done = self.commit(put_roles(txn.put(new, encode(&record)?), &trusting)?).await?;
         let record = self.swap(Some(before.record.as_ref()), Arc::new(record), done.stamp)?;
+        self.swap_roles(trusting, done.stamp)?;
         Ok((record, answer))
     }
 
@@ -133,7 +137,15 @@ impl Registry {
         let before = self.get::<R>(name)?;
         self.look(|world| check(&before.record, world))?;
         let key = row::<R>(name);
-        self.commit(Txn::new().check(Check::Ver(key.clone(), before.stamp)).delete(key)).await?;
+        // A trust policy keeps the unique id of an identity that is gone: one made again under its name is not trusted.
+        let gone = self.look(|world| arn_and_id(&*before.record, world));
+        let mut trusting = gone.map_or_else(Vec::new, |(arn, id)| self.trusting(&arn, &id));
+        if let Some(own) = as_a::<R, Role>(&before.record) {
+            trusting.retain(|(old, _)| old.record.holder.id != own.holder.id);
+        }
+        let txn = Txn::new().check(Check::Ver(key.clone(), before.stamp)).delete(key);
+        let done = self.commit(put_roles(txn, &trusting)?).await?;
+        self.swap_roles(trusting, done.stamp)?;
         let mut world = self.world.write();
         R::table_mut(&mut world).remove(&lower(name));
         if let Some(user) = as_a::<R, User>(&before.record) {
@@ -150,6 +162,23 @@ impl Registry {
             Err(squall_store::Error::Check(_)) => Err(Error::Concurrent),
             done => Ok(done?),
         }
+    }
+
+    /// Roles that trust an identity by its ARN, as they are and as they name it otherwise.
+    fn trusting(&self, arn: &str, otherwise: &str) -> Vec<(Arc<Entry<Role>>, Role)> {
+        let (old, new) = (format!("\"{arn}\""), format!("\"{otherwise}\""));
+        let rewritten = |entry: &Arc<Entry<Role>>| {
+            let role = Role { trust: entry.record.trust.replace(&old, &new), ..Role::clone(&entry.record) };
+            (entry.clone(), role)
+        };
+        self.look(|world| {
+            let trusts = |entry: &&Arc<Entry<Role>>| entry.compiled.trust.aws_principals().any(|named| named == arn);
+            world.roles.values().filter(trusts).map(rewritten).collect()
+        })
+    }
+
+    fn swap_roles(&self, roles: Vec<(Arc<Entry<Role>>, Role)>, stamp: Stamp) -> Result<(), Error> {
+        roles.into_iter().try_for_each(|(old, new)| self.swap(Some(&*old.record), Arc::new(new), stamp).map(|_| ()))
     }
 
     fn swap<R: Record>(&self, old: Option<&R>, new: Arc<R>, stamp: Stamp) -> Result<Arc<R>, Error> {
@@ -170,6 +199,23 @@ impl Registry {
 /// The record as one of a given kind: users have keys to index, policies have holders to compile.
 fn as_a<R: Record, S: Record>(record: &R) -> Option<&S> {
     (record as &dyn Any).downcast_ref()
+}
+
+/// ARN and unique id of a role or user.
+fn arn_and_id<R: Record>(record: &R, world: &World) -> Option<(String, String)> {
+    let (kind, holder) = match (as_a::<R, Role>(record), as_a::<R, User>(record)) {
+        (Some(role), _) => ("role", &role.holder),
+        (None, Some(user)) => ("user", &user.holder),
+        (None, None) => return None,
+    };
+    Some((names::arn(&world.account, kind, &holder.path, &holder.name), holder.id.clone()))
+}
+
+fn put_roles(txn: Txn, roles: &[(Arc<Entry<Role>>, Role)]) -> Result<Txn, Error> {
+    roles.iter().try_fold(txn, |txn, (old, new)| {
+        let key = row::<Role>(&new.holder.name);
+        Ok(txn.check(Check::Ver(key.clone(), old.stamp)).put(key, encode(new)?))
+    })
 }
 
 fn row<R: Record>(name: &str) -> squall_store::Key {

@@ -236,3 +236,23 @@ async fn services_get_sessions_of_roles() {
     assert!(cloud.may(&found.principal, "s3:GetObject", KEY).await.is_ok());
     assert!(cloud.iam.session("arn:aws:iam::000000000000:role/none", "x", Duration::from_secs(900)).await.is_none());
 }
+
+#[tokio::test]
+async fn trust_follows_the_identity_and_not_its_name() {
+    let cloud = Cloud::new().await;
+    let ana = cloud.user("ana").await;
+    let worker = cloud.role("worker", &TRUST_ACCOUNT.replace(ACCOUNT, &ana.arn())).await;
+    let input = UpdateUserInput { user_name: "ana".into(), new_user_name: Some("anna".into()), ..Default::default() };
+    let _: UpdateUserOutput = cloud.call("UpdateUser", input).await.expect("renamed");
+    let Principal::User { id, .. } = ana else { panic!("a user") };
+    let anna =
+        Principal::User { arn: "arn:aws:iam::000000000000:user/anna".into(), name: "anna".into(), id: id.clone() };
+    assert!(cloud.call_as::<AssumeRoleOutput>(anna, "AssumeRole", assume(&worker)).await.is_ok());
+    let _: DeleteUserOutput =
+        cloud.call("DeleteUser", DeleteUserInput { user_name: "anna".into() }).await.expect("deleted");
+    let again = cloud.user("anna").await;
+    let cloud = cloud.reopened().await;
+    assert!(cloud.call_as::<AssumeRoleOutput>(again, "AssumeRole", assume(&worker)).await.is_err());
+    let got: GetRoleOutput = cloud.call("GetRole", GetRoleInput { role_name: "worker".into() }).await.expect("got");
+    assert!(got.role.assume_role_policy_document.is_some_and(|text| text.contains(&format!("%22{id}%22"))));
+}
