@@ -71,7 +71,7 @@ pub(crate) async fn apply(
     }
     let mut deployer = Deployer { client, account, record, progress, late: BTreeMap::new(), urls: Vec::new() };
     let made = deployer.run(project).await;
-    if made.is_err() {
+    if made.is_err() && !deployer.record.status.is_empty() {
         // The record already names everything begun; what matters now is the first error.
         let _ = deployer.record.save(client).await;
     }
