@@ -49,6 +49,8 @@ impl Sandbox {
     /// # Errors
     /// [`Error::Unavailable`] if the host cannot give the level, [`Error::Start`] if the program cannot be executed.
     pub async fn start(o: Options) -> Result<Sandbox, Error> {
+        // Each worker holds four descriptors of this process.
+        process::raise_open_files();
         let start = |reason: String| Error::Start { reason };
         let (ours, theirs) = socket::pair().map_err(|e| start(e.to_string()))?;
         socket::set_nonblocking(ours.as_fd()).map_err(|e| start(e.to_string()))?;

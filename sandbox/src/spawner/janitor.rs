@@ -1,7 +1,8 @@
-//! The janitor process: takes apart what is dead, which is too slow for the spawner's loop.
+//! The janitor processes: they take apart what is dead, which is too slow for the spawner's loop.
 //!
-//! Unmounting an image and releasing its loop device takes milliseconds, removing a cgroup may have to wait. When the
-//! spawner ends, for whatever reason, the janitor removes every cgroup that is left and ends too.
+//! Unmounting an image and releasing its loop device takes milliseconds of waiting inside the kernel, removing a cgroup
+//! may have to wait too. When the spawner ends, for whatever reason, the janitors remove every cgroup that is left and
+//! end too.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,11 +19,20 @@ const EXT4_IOC_SHUTDOWN: u64 = 0x8004_587d;
 /// Neither data nor journal is flushed.
 const NO_FLUSH: u32 = 2;
 
+/// Janitors at work: their waits overlap.
+const HANDS: usize = 4;
+
 /// The spawner's end.
 pub(super) struct Janitor {
-    to: OwnedFd,
-    /// What the janitor could not take yet.
+    hands: Vec<Hand>,
+    /// Who is asked next.
+    turn: usize,
+    /// What the janitors could not take yet.
     backlog: VecDeque<Remains>,
+}
+
+struct Hand {
+    to: OwnedFd,
     pid: i32,
 }
 
@@ -35,21 +45,10 @@ pub(super) struct Remains {
 }
 
 impl Janitor {
-    /// `lock` is kept until the janitor is done: a next server waits for that.
+    /// `lock` is kept until the last janitor is done: a next server waits for that.
     pub(super) fn start(hierarchy: Option<Arc<dyn Hierarchy>>, lock: BorrowedFd<'_>) -> io::Result<Janitor> {
-        let (ours, theirs) = socket::pair()?;
-        match process::clone(0)? {
-            Side::Child => {
-                process::close_all_but(&[theirs.as_fd(), lock]);
-                std::mem::forget(ours);
-                run(theirs.as_fd(), hierarchy.as_deref());
-                process::exit(0)
-            }
-            Side::Parent(pid, _) => {
-                socket::set_nonblocking(ours.as_fd())?;
-                Ok(Janitor { to: ours, backlog: VecDeque::new(), pid })
-            }
-        }
+        let hands = (0..HANDS).map(|_| Hand::start(hierarchy.as_deref(), lock)).collect::<io::Result<_>>()?;
+        Ok(Janitor { hands, turn: 0, backlog: VecDeque::new() })
     }
 
     pub(super) fn take(&mut self, remains: Remains) {
@@ -59,11 +58,19 @@ impl Janitor {
 
     /// Hands over what fits; true if something is left for later.
     pub(super) fn flush(&mut self) -> bool {
+        let mut busy = 0;
         while let Some(next) = self.backlog.front() {
+            let Some(hand) = self.hands.get(self.turn) else { return false };
+            self.turn = (self.turn + 1) % self.hands.len();
             let name = next.group.as_deref().unwrap_or("-");
             let fds: Vec<BorrowedFd<'_>> = next.tmp.iter().map(AsFd::as_fd).collect();
-            match socket::send(self.to.as_fd(), name.as_bytes(), &fds) {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return true,
+            match socket::send(hand.to.as_fd(), name.as_bytes(), &fds) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    busy += 1;
+                    if busy == self.hands.len() {
+                        return true;
+                    }
+                }
                 // A janitor that is gone cannot be helped; the next start sweeps.
                 _ => drop(self.backlog.pop_front()),
             }
@@ -76,8 +83,29 @@ impl Janitor {
         while self.flush() {
             std::thread::sleep(std::time::Duration::from_millis(2));
         }
-        drop(self.to);
-        let _ = process::wait(self.pid);
+        let pids: Vec<i32> = self.hands.drain(..).map(|hand| hand.pid).collect();
+        for pid in pids {
+            let _ = process::wait(pid);
+        }
+    }
+}
+
+impl Hand {
+    fn start(hierarchy: Option<&dyn Hierarchy>, lock: BorrowedFd<'_>) -> io::Result<Hand> {
+        let (ours, theirs) = socket::pair()?;
+        match process::clone(0)? {
+            Side::Child => {
+                // Among them the other janitors' sockets, whose end they would never see.
+                process::close_all_but(&[theirs.as_fd(), lock]);
+                std::mem::forget(ours);
+                run(theirs.as_fd(), hierarchy);
+                process::exit(0)
+            }
+            Side::Parent(pid, _) => {
+                socket::set_nonblocking(ours.as_fd())?;
+                Ok(Hand { to: ours, pid })
+            }
+        }
     }
 }
 

@@ -115,6 +115,7 @@ fn open(level: Level, run_dir: &Path) -> Result<(Setting, OwnedFd, String), Stri
         return Ok((setting, lock, "workers are plain processes: no isolation".into()));
     }
     enter_namespaces(is_root).map_err(|e| format!("{e}; run as root, or allow unprivileged user namespaces"))?;
+    root::template(&run_dir.join("template")).map_err(|e| e.to_string())?;
     if level == Level::Full {
         let name = format!("squall-{}", stable_id(run_dir));
         let hierarchy = cgroup::open(&name).map_err(|e| {
@@ -134,7 +135,7 @@ fn open(level: Level, run_dir: &Path) -> Result<(Setting, OwnedFd, String), Stri
 fn lock(run_dir: &Path) -> io::Result<OwnedFd> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(run_dir)?;
     fs::set_permissions(run_dir, fs::Permissions::from_mode(0o700))?;
-    for dir in ["root", "images"] {
+    for dir in ["root", "template", "images"] {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(run_dir.join(dir))?;
     }
     let file = OwnedFd::from(fs::File::create(run_dir.join("lock"))?);

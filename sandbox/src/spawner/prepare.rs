@@ -131,7 +131,7 @@ fn isolated(setting: &Setting, number: u64, tmp_bytes: u64) -> io::Result<Made> 
     let endpoint = listen(ENDPOINT_PORT).context("listen for the endpoint")?;
 
     let at = setting.run_dir.join("root");
-    let new_root = root::build(&at)?;
+    let new_root = root::build(&setting.run_dir.join("template"), &at)?;
     let tmp = if setting.images {
         image::mount(&setting.run_dir.join("images"), tmp_bytes, &at.join("tmp"))?
     } else {

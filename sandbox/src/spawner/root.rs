@@ -30,6 +30,8 @@ const HOST_ETC: [&str; 16] = [
     "java-17-openjdk",
     "java-21-openjdk",
 ];
+/// Directories of each worker's own root; those with mount points in them must be its own.
+const OWN_DIRS: [&str; 9] = ["proc", "tmp", "var", "var/task", "opt", "run", "home", "home/sbx_user1051", "root"];
 const OWN_ETC: [(&str, &str); 5] = [
     ("passwd", "sbx_user1051:x:993:993::/home/sbx_user1051:/sbin/nologin\n"),
     ("group", "sbx_user1051:x:993:\n"),
@@ -53,26 +55,12 @@ const ROOT_OPTIONS: &str = "mode=755,size=1m,nr_inodes=4096";
 /// POSIX shared memory; counts as the worker's memory.
 const SHM_OPTIONS: &str = "mode=1777,size=16m,nr_inodes=1024";
 
-/// Assembles the root at `at`, in this mount namespace, still writable for the mount points to come.
-pub(super) fn build(at: &Path) -> io::Result<OwnedFd> {
+/// Parts of the root that are the same for all workers, and read-only: made once by the spawner below `at`, where
+/// [`build`] copies them from, all mounts of a part in one call (0.3 ms a root instead of 0.9 ms).
+pub(super) fn template(at: &Path) -> io::Result<()> {
     let flags = libc::MS_NOSUID | libc::MS_NODEV;
-    mount::mount("squall".as_ref(), at, c"tmpfs", flags, ROOT_OPTIONS).context("mount the root")?;
-    let dirs = [
-        "usr",
-        "etc",
-        "dev",
-        "dev/shm",
-        "proc",
-        "tmp",
-        "var",
-        "var/task",
-        "opt",
-        "run",
-        "home",
-        "home/sbx_user1051",
-        "root",
-    ];
-    for dir in dirs {
+    mount::mount("squall".as_ref(), at, c"tmpfs", flags, ROOT_OPTIONS).context("mount the template")?;
+    for dir in ["usr", "etc", "dev", "dev/shm"] {
         fs::create_dir(at.join(dir)).context(dir)?;
     }
     bind(Path::new("/usr"), &at.join("usr"), 0)?;
@@ -89,7 +77,27 @@ pub(super) fn build(at: &Path) -> io::Result<OwnedFd> {
         }
     }
     etc(&at.join("etc"))?;
-    devices(&at.join("dev"))?;
+    devices(&at.join("dev"))
+}
+
+/// Assembles a root at `at`, in this mount namespace, still writable for the mount points to come.
+pub(super) fn build(template: &Path, at: &Path) -> io::Result<OwnedFd> {
+    let flags = libc::MS_NOSUID | libc::MS_NODEV;
+    mount::mount("squall".as_ref(), at, c"tmpfs", flags, ROOT_OPTIONS).context("mount the root")?;
+    for dir in OWN_DIRS {
+        fs::create_dir(at.join(dir)).context(dir)?;
+    }
+    for part in fs::read_dir(template)? {
+        let part = part?;
+        let target = at.join(part.file_name());
+        if part.file_type()?.is_symlink() {
+            symlink(fs::read_link(part.path())?, target)?;
+        } else {
+            fs::create_dir(&target)?;
+            bind(&part.path(), &target, 0)?;
+        }
+    }
+    shared_memory(&at.join("dev/shm"))?;
     proc(&at.join("proc"))?;
     Ok(fs::File::open(at)?.into())
 }
@@ -130,9 +138,13 @@ fn devices(at: &Path) -> io::Result<()> {
     for (name, target) in DEVICE_LINKS {
         symlink(target, at.join(name))?;
     }
+    Ok(())
+}
+
+fn shared_memory(at: &Path) -> io::Result<()> {
     let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
-    mount::mount("shm".as_ref(), &at.join("shm"), c"tmpfs", flags, SHM_OPTIONS).context("mount /dev/shm")?;
-    fs::set_permissions(at.join("shm"), fs::Permissions::from_mode(0o1777))
+    mount::mount("shm".as_ref(), at, c"tmpfs", flags, SHM_OPTIONS).context("mount /dev/shm")?;
+    fs::set_permissions(at, fs::Permissions::from_mode(0o1777))
 }
 
 fn proc(at: &Path) -> io::Result<()> {

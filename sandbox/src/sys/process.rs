@@ -166,7 +166,7 @@ pub(crate) fn limit(resource: libc::__rlimit_resource_t, value: u64) -> io::Resu
     Ok(())
 }
 
-/// Raises the soft limit of open files to the hard one: a worker costs the spawner several descriptors.
+/// Raises the soft limit of open files to the hard one: a worker costs server and spawner several descriptors each.
 pub(crate) fn raise_open_files() {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: writes, then reads, one rlimit.
