@@ -83,7 +83,13 @@ impl Room for Lambda {
             (None, Some(arn)) => arn.to_owned(),
             (None, None) => "*".to_owned(),
         };
-        vec![Access::new(action, resource)]
+        let mut accesses = vec![Access::new(action, resource)];
+        if let (Some(role), "CreateFunction" | "UpdateFunctionConfiguration") = (text("Role"), op.name) {
+            let mut pass = Access::new("iam:PassRole", role);
+            pass.context.push(("iam:PassedToService".into(), vec!["lambda.amazonaws.com".into()]));
+            accesses.push(pass);
+        }
+        accesses
     }
 
     async fn resource_policy(&self, ctx: &Ctx, access: &Access) -> Option<String> {
