@@ -2,7 +2,7 @@
 //!
 //! The dialect is version 3 of the Serverless Framework, and version 4 where it agrees. Reading happens on a tree whose
 //! variables and intrinsic functions are already replaced. A key that is not served is refused with its file and line;
-//! the crate's README lists what is.
+//! `docs/serverless-yml.md` lists what is.
 
 mod cors;
 mod event;
