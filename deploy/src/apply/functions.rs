@@ -87,7 +87,7 @@ impl Deployer<'_> {
                     return Err(Error::State(format!("function {name} cannot run: {why}")));
                 }
                 state if !pause.wait().await => {
-                    return Err(Error::State(format!("function {name} is still {state} after five minutes")));
+                    return Err(Error::State(format!("function {name} is still {state} after fifteen minutes")));
                 }
                 _ if pause.is_long() => {
                     self.step(format!("waiting for function {name} (the first one of a runtime has its SDK prepared)"));
@@ -109,7 +109,7 @@ impl Deployer<'_> {
                 }
                 state if !pause.wait().await => {
                     return Err(Error::State(format!(
-                        "the update of function {name} is still {state} after five minutes"
+                        "the update of function {name} is still {state} after fifteen minutes"
                     )));
                 }
                 _ => {}

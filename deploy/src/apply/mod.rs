@@ -42,8 +42,8 @@ impl<F: FnMut(&str) + Send> Progress for F {
     }
 }
 
-/// How long a resource may take to become ready.
-const READY_MAX: Duration = Duration::from_secs(300);
+/// How long a resource may take to become ready: the first function of a runtime waits for its SDK to be downloaded.
+const READY_MAX: Duration = Duration::from_secs(900);
 
 pub(crate) struct Deployer<'a> {
     client: &'a Client,

@@ -78,7 +78,7 @@ impl Deployer<'_> {
                 return Ok(());
             }
             if !pause.wait().await {
-                return Err(Error::State(format!("table {name} is not active after five minutes")));
+                return Err(Error::State(format!("table {name} is not active after fifteen minutes")));
             }
         }
     }
@@ -127,7 +127,7 @@ impl Deployer<'_> {
         let mut pause = Pause::new();
         while self.describe(name).await?.is_some() {
             if !pause.wait().await {
-                return Err(Error::State(format!("table {name} is still being deleted after five minutes")));
+                return Err(Error::State(format!("table {name} is still being deleted after fifteen minutes")));
             }
         }
         Ok(())
