@@ -10,6 +10,7 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,7 +94,17 @@ struct Batch {
 
 impl Committer {
     /// Works until the inbox is closed and empty.
+    ///
+    /// A panic would be a bug of this crate (a rule's own is caught where it runs). It drops the batch, whose callers
+    /// are told `Unknown`, and the connection with its open transaction; work goes on with a new one, because a
+    /// committer that is gone would leave everybody waiting.
     pub fn run(mut self) {
+        while catch_unwind(AssertUnwindSafe(|| self.work())).is_err() {
+            tracing::error!("the committer panicked; a batch is lost");
+        }
+    }
+
+    fn work(&mut self) {
         loop {
             let now = self.clock.now();
             if self.backlog.is_empty() && !self.parked.is_due(now) {
@@ -358,3 +369,6 @@ fn sweep(conn: &Connection, now: Millis) -> rusqlite::Result<bool> {
     }
     Ok(again)
 }
+
+#[cfg(test)]
+mod tests;
