@@ -1,7 +1,7 @@
 //! AWS API calls: find the room, read, authenticate, decode, check, authorise, call, encode.
 
 use crate::auth::{self, Found, Refusal};
-use crate::request::{self, BodyError};
+use crate::request::BodyError;
 use crate::server::Gateway;
 use bytes::Bytes;
 use hyper::body::Incoming;
@@ -45,7 +45,7 @@ async fn answer(
     let service = room.service();
     let early = early_route(service, &head);
     let limit = room.body_limit(early.as_ref().map(|r| r.op));
-    let body = match request::read(body, &head, limit.bytes_max).await {
+    let body = match g.intake.read(body, &head, limit.bytes_max).await {
         Ok(body) => body,
         Err(BodyError::TooLarge) => return Err((limit.error)()),
         Err(BodyError::Broken) => return Err(ServiceError::client("RequestAbortedException", 400, "The request body did not arrive whole")),

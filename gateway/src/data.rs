@@ -1,7 +1,7 @@
 //! Requests to deployed APIs and function URLs.
 
 use crate::auth::{self, Refusal};
-use crate::request::{self, BodyError};
+use crate::request::BodyError;
 use crate::server::{Gateway, plain};
 use bytes::Bytes;
 use hyper::body::Incoming;
@@ -24,7 +24,7 @@ pub struct Target<'a> {
 
 /// Serves one request.
 pub async fn call(g: &Gateway, target: Target<'_>, head: Head, protocol: String, body: Incoming, ip: IpAddr) -> Reply {
-    let body = match request::read(body, &head, target.front.body_bytes_max()).await {
+    let body = match g.intake.read(body, &head, target.front.body_bytes_max()).await {
         Ok(body) => body,
         Err(BodyError::TooLarge) => return plain(413, "Request Too Long"),
         Err(BodyError::Broken) => return plain(400, "Bad Request"),

@@ -4,11 +4,13 @@ use crate::InternalReply;
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::{Frame, Incoming};
+use hyper::body::{Body as _, Frame, Incoming};
 use hyper::header::{HeaderName, HeaderValue};
 use squall_protocol::{Head, Reply};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// Body of every answer.
 pub type Body = UnsyncBoxBody<Bytes, std::io::Error>;
@@ -47,16 +49,45 @@ pub fn head(parts: &hyper::http::request::Parts) -> Result<Head, HeadError> {
     })
 }
 
-/// Reads a body of at most `bytes_max`. A declared length beyond it is refused before anything is read.
-pub async fn read(body: Incoming, head: &Head, bytes_max: usize) -> Result<Bytes, BodyError> {
-    let declared = head.header("content-length").and_then(|l| l.parse::<u64>().ok());
-    if declared.is_some_and(|l| l > bytes_max as u64) {
-        return Err(BodyError::TooLarge);
+/// Memory for large bodies that are being read, shared by all connections: signatures are checked after the body is there, so
+/// without a bound anybody could fill the memory.
+#[derive(Debug)]
+pub struct Intake(Semaphore);
+
+/// KiB of large bodies at the same time.
+const INTAKE_KIB: usize = 512 * 1024;
+/// Bodies up to this size do not count: their number is bounded by the connections.
+const SMALL_BYTES: usize = 256 * 1024;
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(120);
+
+impl Default for Intake {
+    fn default() -> Self {
+        Self(Semaphore::new(INTAKE_KIB))
     }
-    match Limited::new(body, bytes_max).collect().await {
-        Ok(all) => Ok(all.to_bytes()),
-        Err(e) if e.is::<LengthLimitError>() => Err(BodyError::TooLarge),
-        Err(_) => Err(BodyError::Broken),
+}
+
+impl Intake {
+    /// Reads a body of at most `bytes_max`. A declared length beyond it is refused before anything is read; large bodies wait
+    /// until there is room for them.
+    pub async fn read(&self, body: Incoming, head: &Head, bytes_max: usize) -> Result<Bytes, BodyError> {
+        let declared = head.header("content-length").and_then(|l| l.parse::<usize>().ok());
+        if declared.is_some_and(|l| l > bytes_max) {
+            return Err(BodyError::TooLarge);
+        }
+        let expected = declared.unwrap_or(if body.is_end_stream() { 0 } else { bytes_max });
+        let _room = match expected {
+            n if n <= SMALL_BYTES => None,
+            n => {
+                let kib = u32::try_from(n / 1024).unwrap_or(u32::MAX).min(INTAKE_KIB as u32);
+                Some(self.0.acquire_many(kib).await.map_err(|_| BodyError::Broken)?)
+            }
+        };
+        match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, bytes_max).collect()).await {
+            Ok(Ok(all)) => Ok(all.to_bytes()),
+            Ok(Err(e)) if e.is::<LengthLimitError>() => Err(BodyError::TooLarge),
+            Ok(Err(_)) | Err(_) => Err(BodyError::Broken),
+        }
     }
 }
 

@@ -59,6 +59,7 @@ pub struct Parts {
 pub struct Gateway {
     pub(crate) options: Arc<Options>,
     pub(crate) parts: Arc<Parts>,
+    pub(crate) intake: Arc<request::Intake>,
     stop: watch::Sender<bool>,
 }
 
@@ -66,7 +67,7 @@ impl Gateway {
     /// A gateway that serves nothing yet.
     #[must_use]
     pub fn new(options: Options, parts: Parts) -> Self {
-        Self { options: Arc::new(options), parts: Arc::new(parts), stop: watch::Sender::new(false) }
+        Self { options: Arc::new(options), parts: Arc::new(parts), intake: Arc::default(), stop: watch::Sender::new(false) }
     }
 
     /// Serves a listener until [`Gateway::stop`], then lets open requests end (at most 30 s).
@@ -142,7 +143,7 @@ impl Gateway {
     async fn internal(&self, path: &str, head: &Head, body: Incoming) -> Response<Body> {
         const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
         let internal = &self.parts.internal;
-        let Ok(body) = request::read(body, head, BODY_BYTES_MAX).await else {
+        let Ok(body) = self.intake.read(body, head, BODY_BYTES_MAX).await else {
             return request::response(plain(413, "the body is too large or broken"));
         };
         if !internal.is_public(&head.method, path) {
