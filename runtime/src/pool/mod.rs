@@ -268,13 +268,15 @@ impl Pool {
         self.forget_if_empty(entry.group);
     }
 
-    /// Lets the function's instances drain, but for those of revision `keep`: idle ones end, others end when no request of
+    /// Lets the function's instances drain, but for those of revision `keep` and of published versions: idle ones end, others end when no request of
     /// their revision waits.
     pub fn retire(&mut self, function_arn: &str, keep: Option<u64>) {
         let groups = self.usage.get(function_arn).map(|u| u.groups.clone()).unwrap_or_default();
         for id in groups {
             let Some(group) = self.groups.get_mut(&id) else { continue };
-            if keep == Some(group.function.revision) {
+            // A published version never changes: only `$LATEST` has revisions that give way to newer ones.
+            let is_published = group.function.version != "$LATEST";
+            if keep.is_some_and(|keep| is_published || keep == group.function.revision) {
                 continue;
             }
             group.retired = true;
