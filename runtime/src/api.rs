@@ -5,7 +5,7 @@
 
 use crate::http::{Connection, Incoming};
 use crate::instance::{Connected, Ending, Instance, NextError};
-use crate::logline::RESPONSE_BYTES_MAX;
+use crate::logline::{Failure, RESPONSE_BYTES_MAX};
 use bytes::Bytes;
 use serde_json::json;
 use std::io;
@@ -108,18 +108,26 @@ async fn next(connection: &mut Connection, instance: &Arc<Instance>) -> io::Resu
 
 fn respond(connection: &mut Connection, instance: &Arc<Instance>, id: &str, request: &Incoming) {
     let ending = match &request.body {
+        _ if request.is_streaming => Ending::Error { payload: streaming().payload().into(), is_handled: false },
         Some(body) => Ending::Response(body.clone()),
         None => Ending::TooLarge,
     };
     let is_too_large = matches!(ending, Ending::TooLarge);
     if !instance.end_request(Some(id), ending) {
         refuse(connection, "400 Bad Request", "InvalidRequestID", "Invalid request ID");
+    } else if request.is_streaming {
+        refuse(connection, "400 Bad Request", "StreamingNotSupported", &streaming().message);
     } else if is_too_large {
         let text = format!("Exceeded maximum allowed payload size ({RESPONSE_BYTES_MAX} bytes).");
         refuse(connection, "413 Payload Too Large", "RequestEntityTooLarge", &text);
     } else {
         accepted(connection);
     }
+}
+
+fn streaming() -> Failure {
+    let message = "Response streaming is not supported: send the response as one body".to_owned();
+    Failure { kind: "Runtime.StreamingNotSupported".into(), message }
 }
 
 fn fail(connection: &mut Connection, instance: &Arc<Instance>, id: &str, request: &Incoming) {

@@ -353,6 +353,12 @@ impl Runtime {
         self.engine.runtimes.all().await
     }
 
+    /// The same without waiting: `None` while the search still runs. For health.
+    #[must_use]
+    pub fn runtimes_so_far(&self) -> Option<Vec<Arc<Found>>> {
+        self.engine.runtimes.so_far()
+    }
+
     /// What is known of the SDKs so far, by family, for health and doctor.
     #[must_use]
     pub fn sdks(&self) -> Vec<(String, SdkState)> {

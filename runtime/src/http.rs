@@ -22,6 +22,8 @@ pub struct Incoming {
     pub path: String,
     /// `Lambda-Runtime-Function-Error-Type`.
     pub error_type: Option<String>,
+    /// `Lambda-Runtime-Function-Response-Mode: streaming`.
+    pub is_streaming: bool,
     /// `None`: the body was larger than the limit and is gone.
     pub body: Option<Bytes>,
 }
@@ -30,6 +32,7 @@ struct Head {
     method: String,
     path: String,
     error_type: Option<String>,
+    is_streaming: bool,
     size: Option<usize>,
     is_chunked: bool,
     expects_continue: bool,
@@ -72,7 +75,8 @@ impl Connection {
         } else {
             self.read_sized(head.size.unwrap_or(0), body_bytes_max).await?
         };
-        Ok(Some(Incoming { method: head.method, path: head.path, error_type: head.error_type, body }))
+        let Head { method, path, error_type, is_streaming, .. } = head;
+        Ok(Some(Incoming { method, path, error_type, is_streaming, body }))
     }
 
     /// Puts an answer into the output; it leaves before the connection waits for anything.
@@ -224,6 +228,7 @@ fn parse_head(input: &[u8]) -> io::Result<Option<Head>> {
         method: request.method.unwrap_or_default().to_owned(),
         path: request.path.unwrap_or_default().to_owned(),
         error_type: None,
+        is_streaming: false,
         size: None,
         is_chunked: false,
         expects_continue: false,
@@ -239,6 +244,8 @@ fn parse_head(input: &[u8]) -> io::Result<Option<Head>> {
             head.expects_continue = value().eq_ignore_ascii_case("100-continue");
         } else if header.name.eq_ignore_ascii_case("lambda-runtime-function-error-type") {
             head.error_type = Some(value());
+        } else if header.name.eq_ignore_ascii_case("lambda-runtime-function-response-mode") {
+            head.is_streaming = value().eq_ignore_ascii_case("streaming");
         }
     }
     Ok(Some(head))

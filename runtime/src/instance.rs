@@ -222,7 +222,13 @@ impl Instance {
 
     /// The job that lies ready.
     pub fn take_job(&self) -> Option<Job> {
-        self.state.lock().job.take()
+        let mut state = self.state.lock();
+        let job = state.job.take()?;
+        if let Some(current) = &mut state.current {
+            // Delivered: nobody else will need it, and it may be large.
+            current.input.payload = Bytes::new();
+        }
+        Some(job)
     }
 
     /// Takes back a request that no runtime has seen: another instance can have it.

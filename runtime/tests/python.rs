@@ -221,3 +221,66 @@ async fn modules_in_folders_and_layers_are_found() {
     f.opt_dir = Some(layer);
     assert_eq!(world.invoke(&Arc::new(f), "{}").await.text(), "42");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_handlers_get_an_error_and_are_replaced() {
+    let world = World::new();
+    if !world.has(RUNTIME).await {
+        return;
+    }
+    let code = r#"
+import os, threading, socket
+def handler(e, c):
+    if e == "print":
+        while True: print("x" * 1000)
+    if e == "bytes":
+        while True: os.write(1, b"y" * 65536)
+    if e == "close":
+        os.closerange(3, 256)
+    if e == "silent":
+        os.close(1); os.close(2)
+    if e == "threads":
+        [threading.Thread(target=threading.Event().wait, daemon=True).start() for _ in range(50)]
+    if e == "twice":
+        api = os.environ["AWS_LAMBDA_RUNTIME_API"].split(":")
+        for body in (b"1", b"2"):
+            s = socket.create_connection((api[0], int(api[1])))
+            s.sendall(b"POST /2018-06-01/runtime/invocation/%s/response HTTP/1.1\r\nContent-Length: 1\r\n\r\n%s" % (c.aws_request_id.encode(), body))
+            s.recv(100)
+    return "fine"
+"#;
+    let mut f = world.function(RUNTIME, "app.handler", &[("app.py", code)]);
+    f.timeout = std::time::Duration::from_secs(1);
+    let f = Arc::new(f);
+    for (event, expected) in [
+        ("print", "Sandbox.Timedout"),
+        ("bytes", "Sandbox.Timedout"),
+        ("close", "Runtime.ExitError"),
+        ("silent", "fine"),
+        ("threads", "fine"),
+        ("twice", "1"),
+    ] {
+        let answer = world.invoke(&f, &format!("\"{event}\"")).await;
+        assert!(answer.text().contains(expected), "{event}: {}", answer.text());
+        assert!(answer.tail().len() <= 4096);
+        assert_eq!(world.invoke(&f, "\"\"").await.text(), "\"fine\"", "after {event}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrapper_starts_the_runtime() {
+    let world = World::new();
+    if !world.has(RUNTIME).await {
+        return;
+    }
+    let wrapper = "#!/bin/sh\nWRAPPED=yes exec \"$@\"\n";
+    let code = "import os\ndef handler(e, c): return os.environ.get('WRAPPED')";
+    let mut f = world.function(RUNTIME, "app.handler", &[("app.py", code), ("wrap", wrapper)]);
+    f.env = vec![("AWS_LAMBDA_EXEC_WRAPPER".into(), "/var/task/wrap".into())];
+    assert_eq!(world.invoke(&Arc::new(f.clone()), "{}").await.text(), "\"yes\"");
+    f.env = vec![("AWS_LAMBDA_EXEC_WRAPPER".into(), "/var/task/absent".into())];
+    f.revision = 2;
+    let answer = world.invoke(&Arc::new(f), "{}").await;
+    let message = format!("RequestId: {} Error: Runtime exited with error: exit status 127", answer.id);
+    assert_eq!(answer.json(), json!({"errorType": "Runtime.ExitError", "errorMessage": message}));
+}

@@ -6,12 +6,33 @@ use async_trait::async_trait;
 use common::{Answer, World};
 use parking_lot::Mutex;
 use serde_json::json;
-use squall_runtime::{Exit, Function, LaunchError, Launcher, Spec, Started, Worker};
+use squall_runtime::{Exit, Function, InvokeError, LaunchError, Launcher, Spec, Started, Worker};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+
+/// A host that can start nothing.
+struct Broken;
+
+#[async_trait]
+impl Launcher for Broken {
+    async fn spawn(&self, _: Spec) -> Result<Started, LaunchError> {
+        Err(LaunchError("no room".into()))
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_can_start_nothing_is_an_error_of_the_platform() {
+    let world = World::with(Arc::new(Broken), |_| ());
+    let f = Arc::new(world.function("provided.al2", "h", &[("bootstrap", "#!")]));
+    for _ in 0..3 {
+        let Err(InvokeError::Start(text)) = world.try_invoke(&f, "1").await else { panic!("an error") };
+        assert_eq!(text, "start a worker: no room");
+    }
+    assert_eq!(world.runtime.stats(), squall_runtime::Stats::default());
+}
 
 /// Starts nothing: hands the test the address at which a runtime would ask.
 #[derive(Default)]
@@ -223,6 +244,14 @@ async fn bodies_come_chunked_expected_pipelined_or_too_large() {
     assert!(client.read().0.starts_with("HTTP/1.1 202"));
     let fourth = fourth.await.expect("an answer");
     assert_eq!((fourth.json(), fourth.error()), (json!({"errorType": "T", "errorMessage": "m"}), Some("Handled")));
+    let fifth = play.invoke("5");
+    let five = id(&client.next().0);
+    client.send(&format!(
+        "POST {} HTTP/1.1\r\nLambda-Runtime-Function-Response-Mode: streaming\r\nContent-Length: 1\r\n\r\n5",
+        path(&five)
+    ));
+    assert!(client.read().0.starts_with("HTTP/1.1 400"));
+    assert_eq!(fifth.await.expect("an answer").json()["errorType"], "Runtime.StreamingNotSupported");
     // What is no HTTP at all only costs the connection.
     client.send("\0\0garbage\r\n\r\n");
     let mut rest = Vec::new();

@@ -16,8 +16,10 @@ const HOST = env.AWS_LAMBDA_RUNTIME_API;
 const GET_NEXT = `GET ${VERSION}invocation/next HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`;
 
 let socket;
-/** Bytes that have arrived and make no whole response yet. */
+/** Bytes that have arrived and make no whole head yet. */
 let pending = null;
+/** A response that is longer than what has arrived of it, or null. */
+let long = null;
 /** What to do with the next responses, in order. */
 const waiting = [];
 /** The invocation that runs, or null. */
@@ -26,55 +28,51 @@ let handler = null;
 
 function connect() {
   const at = HOST.lastIndexOf(':');
-  socket = net.connect({ host: HOST.slice(0, at), port: Number(HOST.slice(at + 1)), noDelay: true });
-  socket.on('data', receive);
+  // One buffer for every read: a new one of 64 KiB each time would keep the garbage collector busy.
+  const onread = { buffer: Buffer.allocUnsafeSlow(64 * 1024), callback: receive };
+  socket = net.connect({ host: HOST.slice(0, at), port: Number(HOST.slice(at + 1)), noDelay: true, onread });
   // The platform has gone: there is nobody left to run for.
   socket.on('error', () => process.exit(1));
   socket.on('close', () => process.exit(1));
 }
 
-function receive(chunk) {
-  pending = pending === null ? chunk : Buffer.concat([pending, chunk]);
-  while (pending !== null) {
-    const end = pending.indexOf('\r\n\r\n');
-    if (end < 0) return;
-    const lines = pending.latin1Slice(0, end).split('\r\n');
+function receive(size, buffer) {
+  let chunk = buffer.subarray(0, size);
+  if (long !== null) {
+    // A response longer than one read: collected in one piece, without joining what has come again at every read.
+    const used = chunk.copy(long.whole, long.have);
+    long.have += used;
+    if (long.have < long.whole.length) return true;
+    const rest = chunk.subarray(used);
+    chunk = rest.length === 0 ? long.whole : Buffer.concat([long.whole, rest]);
+    long = null;
+  } else if (pending !== null) {
+    chunk = Buffer.concat([pending, chunk]);
+    pending = null;
+  }
+  while (chunk.length > 0) {
+    const end = chunk.indexOf('\r\n\r\n');
+    if (end < 0) break;
+    const lines = chunk.latin1Slice(0, end).split('\r\n');
     const headers = Object.create(null);
     for (let i = 1; i < lines.length; i++) {
       const colon = lines[i].indexOf(':');
       headers[lines[i].slice(0, colon).toLowerCase()] = lines[i].slice(colon + 1).trim();
     }
-    const size = Number(headers['content-length'] || 0);
     const start = end + 4;
-    if (pending.length < start + size) {
-      gather(start + size);
-      return;
+    const total = start + Number(headers['content-length'] || 0);
+    if (chunk.length < total) {
+      long = { whole: Buffer.allocUnsafe(total), have: 0 };
+      long.have = chunk.copy(long.whole);
+      return true;
     }
-    const body = pending.subarray(start, start + size);
-    pending = pending.length === start + size ? null : pending.subarray(start + size);
     const done = waiting.shift();
-    if (done) done(headers, body);
+    if (done) done(headers, chunk.subarray(start, total));
+    chunk = chunk.subarray(total);
   }
-}
-
-/** Collects a long response without joining what has come again at every chunk. */
-function gather(total) {
-  const whole = Buffer.allocUnsafe(total);
-  let have = pending.copy(whole);
-  pending = null;
-  socket.off('data', receive);
-  const more = (chunk) => {
-    const used = chunk.copy(whole, have);
-    have += used;
-    if (have < total) return;
-    socket.off('data', more);
-    socket.on('data', receive);
-    if (used < chunk.length) pending = chunk.subarray(used);
-    const rest = pending;
-    pending = null;
-    receive(rest === null ? whole : Buffer.concat([whole, rest]));
-  };
-  socket.on('data', more);
+  // The buffer is used again: what is left must be copied out of it.
+  if (chunk.length > 0) pending = Buffer.from(chunk);
+  return true;
 }
 
 function post(path, body, errorType, thenNext, sent) {

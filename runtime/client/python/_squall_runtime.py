@@ -22,8 +22,9 @@ def set_path(env, opt, sdk):
     task = env.get("LAMBDA_TASK_ROOT", "/var/task")
     version = "python%d.%d" % sys.version_info[:2]
     layers = [opt + "/python/lib/" + version + "/site-packages", opt + "/python"]
-    extra = [p for p in env.get("PYTHONPATH", "").split(":") if p]
-    sys.path[:] = [task] + layers + extra + sys.path + ([sdk] if sdk else [])
+    # The first entry is this file's folder, then PYTHONPATH (which names that folder again, unless the function set its own).
+    rest = sys.path[1:]
+    sys.path[:] = [task] + layers + rest + ([sdk] if sdk else [])
 
 
 class Quitter:

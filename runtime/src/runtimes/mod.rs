@@ -166,6 +166,11 @@ impl Registry {
         self.with(|all| all.values().cloned().collect()).await
     }
 
+    /// Everything found, or `None` while the search still runs.
+    pub fn so_far(&self) -> Option<Vec<Arc<Found>>> {
+        self.found.borrow().as_ref().map(|all| all.values().cloned().collect())
+    }
+
     async fn with<T>(&self, look: impl FnOnce(&All) -> T) -> T {
         let mut found = self.found.clone();
         match found.wait_for(Option::is_some).await {
