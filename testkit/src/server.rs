@@ -93,6 +93,7 @@ impl Server {
     #[track_caller]
     pub fn start_with(options: Options) -> Self {
         let temp = tempfile::Builder::new().prefix("squall-test-").tempdir().expect("make a temporary folder");
+        configure(temp.path());
         let data = options.data.clone().unwrap_or_else(|| temp.path().join("data"));
         match launch(&options, &data, temp.path(), "127.0.0.1:0") {
             Ok((child, url, started_in)) => {
@@ -300,6 +301,16 @@ fn clean(program: &Path) -> Command {
         command.env_remove(name);
     }
     command
+}
+
+/// Other Node versions come as npm packages; the host need not have them.
+fn configure(folder: &Path) {
+    let mut text = String::from("[runtime.runtimes]\n");
+    for major in [18, 22, 24] {
+        let node = tools::node_modules().join(format!("node{major}/bin/node"));
+        text.push_str(&format!("\"nodejs{major}.x\" = {:?}\n", node.display().to_string()));
+    }
+    fs::write(folder.join("squall.toml"), text).expect("write squall.toml");
 }
 
 fn log_file(folder: &Path) -> PathBuf {

@@ -62,7 +62,9 @@ pub fn sdk_dir() -> PathBuf {
         for version in versions.map(|v| v.expect("an entry").file_name()) {
             link(&lib.join(&version).join("site-packages"), &root.join(&version));
         }
-        link(&node_modules(), &root.join("nodejs/node_modules"));
+        for family in ["nodejs", "nodejs18"] {
+            link(&node_modules(), &root.join(family).join("node_modules"));
+        }
         root
     })
     .clone()

@@ -4839,7 +4839,7 @@ pub mod shapes {
         Kind::Structure {
             members: &[
                 member("FunctionName", "FunctionName", Location::Body, true, false, &FUNCTION_NAME),
-                member("Runtime", "Runtime", Location::Body, false, false, &RUNTIME),
+                member("Runtime", "Runtime", Location::Body, false, false, &RUNTIME_UNCHECKED),
                 member("Role", "Role", Location::Body, true, false, &ROLE_ARN),
                 member("Handler", "Handler", Location::Body, false, false, &HANDLER),
                 member("Code", "Code", Location::Body, true, false, &FUNCTION_CODE),
@@ -6241,6 +6241,7 @@ pub mod shapes {
             ],
         ),
     );
+    pub static RUNTIME_UNCHECKED: Shape = shape("RuntimeUnchecked", text(None, None, None, &[]));
     pub static RUNTIME_VERSION_ARN: Shape = shape(
         "RuntimeVersionArn",
         text(
@@ -6665,7 +6666,7 @@ pub mod shapes {
                 member("MemorySize", "MemorySize", Location::Body, false, false, &MEMORY_SIZE),
                 member("VpcConfig", "VpcConfig", Location::Body, false, false, &VPC_CONFIG),
                 member("Environment", "Environment", Location::Body, false, false, &ENVIRONMENT),
-                member("Runtime", "Runtime", Location::Body, false, false, &RUNTIME),
+                member("Runtime", "Runtime", Location::Body, false, false, &RUNTIME_UNCHECKED),
                 member("DeadLetterConfig", "DeadLetterConfig", Location::Body, false, false, &DEAD_LETTER_CONFIG),
                 member("KMSKeyArn", "KMSKeyArn", Location::Body, false, false, &KMS_KEY_ARN),
                 member("TracingConfig", "TracingConfig", Location::Body, false, false, &TRACING_CONFIG),

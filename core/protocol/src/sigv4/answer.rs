@@ -42,7 +42,7 @@ impl Error {
             return Answer { code, status, message: self.s3_message(), details: self.s3_details() };
         }
         let message = match self {
-            Self::MissingAuthenticationToken if family == Family::Query => {
+            Self::MissingAuthenticationToken if family != Family::RestJson => {
                 "Request is missing Authentication Token".into()
             }
             Self::Mismatch(_) => NO_MATCH.into(),

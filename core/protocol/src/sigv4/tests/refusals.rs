@@ -249,7 +249,7 @@ fn every_family_has_its_codes() {
             Json,
             "MissingAuthenticationTokenException",
             400,
-            "Missing Authentication Token",
+            "Request is missing Authentication Token",
         ),
         (
             &Error::MissingAuthenticationToken,

@@ -1,0 +1,73 @@
+//! AWS's SDKs and CLI, unmodified. What each script checks stands at its top.
+
+use squall_testkit::{Options, Server};
+
+#[track_caller]
+fn python(script: &str) {
+    let server = Server::start();
+    println!("{}", server.python(script, &[]).ok());
+    assert_eq!(server.health()["status"], "ok");
+}
+
+#[test]
+fn boto3_dynamodb_tables() {
+    python("dynamodb_tables.py");
+}
+
+#[test]
+fn boto3_dynamodb_many() {
+    python("dynamodb_many.py");
+}
+
+#[test]
+fn boto3_lambda_api() {
+    python("lambda_api.py");
+}
+
+#[test]
+fn boto3_lambda_invoke() {
+    python("lambda_invoke.py");
+}
+
+#[test]
+fn boto3_iam_sts() {
+    python("iam_sts.py");
+}
+
+#[test]
+fn boto3_logs() {
+    python("logs_api.py");
+}
+
+#[test]
+fn boto3_http_apis() {
+    python("http_api.py");
+}
+
+#[test]
+fn boto3_rest_apis() {
+    python("rest_api.py");
+}
+
+#[test]
+fn runtimes() {
+    python("runtimes.py");
+}
+
+#[test]
+fn signatures() {
+    python("auth.py");
+}
+
+#[test]
+fn signatures_with_dev() {
+    let server = Server::start_with(Options::args(&["--dev"]));
+    server.python("auth.py", &["dev"]).ok();
+    let log = server.log();
+    assert!(log.contains("WARN") && log.contains("ANY credentials"), "--dev says so loudly: {log}");
+}
+
+#[test]
+fn javascript_sdk() {
+    println!("{}", Server::start().node("sdk.mjs", &[]).ok());
+}
