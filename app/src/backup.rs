@@ -42,7 +42,12 @@ pub fn stream(source: Arc<dyn Source>, data: PathBuf) -> mpsc::Receiver<io::Resu
     receiver
 }
 
-async fn write(source: &dyn Source, data: &Path, scratch: &Path, sender: mpsc::Sender<io::Result<Bytes>>) -> Result<()> {
+async fn write(
+    source: &dyn Source,
+    data: &Path,
+    scratch: &Path,
+    sender: mpsc::Sender<io::Result<Bytes>>,
+) -> Result<()> {
     fs::create_dir(scratch).with_context(|| format!("make {} (is another backup running?)", scratch.display()))?;
     link_all(data, scratch)?;
     source.cut(&scratch.join(STATE_FILE)).await?;

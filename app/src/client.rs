@@ -205,7 +205,12 @@ pub async fn backup(args: Backup) -> Result<ExitCode> {
 }
 
 async fn download(client: &Client, file: &Path) -> Result<u64> {
-    let call = squall_deploy::client::Call { service: "squall", method: "POST", path: "/_squall/backup", ..Default::default() };
+    let call = squall_deploy::client::Call {
+        service: "squall",
+        method: "POST",
+        path: "/_squall/backup",
+        ..Default::default()
+    };
     let mut body = client.stream(call).await?;
     let mut out = std::fs::File::create_new(file).with_context(|| format!("write {}", file.display()))?;
     let mut bytes = 0;

@@ -132,7 +132,9 @@ fn state(text: &str) -> Result<StateKind> {
     match text {
         "sqlite" => Ok(StateKind::Sqlite),
         "memory" => Ok(StateKind::Memory),
-        _ if text.starts_with("postgres:") => bail!("--state postgres://… is not served by this version: use sqlite or memory"),
+        _ if text.starts_with("postgres:") => {
+            bail!("--state postgres://… is not served by this version: use sqlite or memory")
+        }
         _ => bail!("--state {text}: expected sqlite or memory"),
     }
 }

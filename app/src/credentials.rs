@@ -50,7 +50,10 @@ impl Local {
         match std::fs::read_to_string(&path) {
             Ok(text) => toml::from_str(&text).with_context(|| format!("read {}", path.display())),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                bail!("no cloud in {}: start one with `squall up`, or name its data directory with --data DIR", data.display())
+                bail!(
+                    "no cloud in {}: start one with `squall up`, or name its data directory with --data DIR",
+                    data.display()
+                )
             }
             Err(e) => Err(e).with_context(|| format!("read {}", path.display())),
         }
@@ -82,7 +85,9 @@ pub fn endpoint(connect: &Connect) -> Result<squall_deploy::client::Endpoint> {
     let local = match (Local::read(&data), &url) {
         (Ok(local), _) => local,
         (Err(_), Some(url)) => {
-            bail!("the endpoint {url} is known but no credentials are: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, for instance by eval \"$(squall env)\"")
+            bail!(
+                "the endpoint {url} is known but no credentials are: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, for instance by eval \"$(squall env)\""
+            )
         }
         (Err(e), None) => return Err(e),
     };

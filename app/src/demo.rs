@@ -43,7 +43,10 @@ pub async fn run(args: Demo) -> Result<ExitCode> {
         running.stop().await;
         return Err(e);
     }
-    eprintln!("\nThe cloud runs until Ctrl-C. AWS clients find it by: eval \"$(squall env --data {})\"", settings.data.display());
+    eprintln!(
+        "\nThe cloud runs until Ctrl-C. AWS clients find it by: eval \"$(squall env --data {})\"",
+        settings.data.display()
+    );
     stop.wait().await;
     running.stop().await;
     Ok(ExitCode::SUCCESS)
@@ -54,7 +57,9 @@ async fn deploy(args: &Demo, running: &Running, scratch: &std::path::Path) -> Re
     let dir = scratch.join("users");
     std::fs::create_dir(&dir)?;
     demo::write(kind, &dir)?;
-    eprintln!("deploying the users API ({runtime}); the first time, the AWS SDK for functions is prepared, which takes a while");
+    eprintln!(
+        "deploying the users API ({runtime}); the first time, the AWS SDK for functions is prepared, which takes a while"
+    );
     let deployed = client::deploy_example(&running.local, &dir, &runtime).await?;
     let lines = demo::curl_lines(&deployed.endpoints);
     let mut out = std::io::stdout().lock();

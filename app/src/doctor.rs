@@ -13,8 +13,18 @@ use std::time::{Duration, Instant};
 
 /// Runtimes that this version can run where their interpreter is found.
 const RUNTIMES: [&str; 12] = [
-    "nodejs18.x", "nodejs20.x", "nodejs22.x", "nodejs24.x", "python3.9", "python3.10", "python3.11", "python3.12", "python3.13",
-    "python3.14", "provided.al2", "provided.al2023",
+    "nodejs18.x",
+    "nodejs20.x",
+    "nodejs22.x",
+    "nodejs24.x",
+    "python3.9",
+    "python3.10",
+    "python3.11",
+    "python3.12",
+    "python3.13",
+    "python3.14",
+    "provided.al2",
+    "provided.al2023",
 ];
 
 /// How a check ended.
@@ -93,7 +103,8 @@ fn isolation(settings: &Settings) -> Vec<Check> {
         let note = if report.note.is_empty() { String::new() } else { format!(" ({})", report.note) };
         Check::new("isolation of functions", Verdict::Good, format!("{level}, best here: {best}{note}"), "")
     } else {
-        let advice = format!("mend what is BAD above, or choose the weaker level by name: squall up --isolation {best}");
+        let advice =
+            format!("mend what is BAD above, or choose the weaker level by name: squall up --isolation {best}");
         Check::new("isolation of functions", Verdict::Bad, format!("{level} is asked for, best here: {best}"), advice)
     });
     if level == squall_sandbox::Level::None {
@@ -143,7 +154,12 @@ async fn port(settings: &Settings) -> Check {
     let name = format!("listen on {}", settings.listen);
     match tokio::net::TcpListener::bind(settings.listen).await {
         Ok(_) => Check::new(name, Verdict::Good, "free", ""),
-        Err(e) => Check::new(name, Verdict::Note, e.to_string(), "a running cloud has it, or choose another: --listen 127.0.0.1:0"),
+        Err(e) => Check::new(
+            name,
+            Verdict::Note,
+            e.to_string(),
+            "a running cloud has it, or choose another: --listen 127.0.0.1:0",
+        ),
     }
 }
 
@@ -160,7 +176,12 @@ async fn languages(settings: &Settings) -> Vec<Check> {
         let name = format!("AWS SDK for {}", f.id);
         checks.push(match sdk.folder(f) {
             Some(folder) => Check::new(name, Verdict::Good, folder.display().to_string(), ""),
-            None => Check::new(name, Verdict::Note, "not prepared yet", "prepared on first need from the package registries; or name a folder: --sdk-dir DIR"),
+            None => Check::new(
+                name,
+                Verdict::Note,
+                "not prepared yet",
+                "prepared on first need from the package registries; or name a folder: --sdk-dir DIR",
+            ),
         });
     }
     checks
@@ -168,10 +189,13 @@ async fn languages(settings: &Settings) -> Vec<Check> {
 
 fn language(id: &str, found: &[Found]) -> Check {
     match found.iter().find(|f| f.id == id) {
-        Some(f) if f.exe.as_os_str().is_empty() => Check::new(id, Verdict::Good, "the package brings its bootstrap", ""),
+        Some(f) if f.exe.as_os_str().is_empty() => {
+            Check::new(id, Verdict::Good, "the package brings its bootstrap", "")
+        }
         Some(f) => Check::new(id, Verdict::Good, format!("{} ({})", f.version, f.exe.display()), ""),
         None => {
-            let advice = format!("install it, or name its path in squall.toml: [runtime.runtimes] \"{id}\" = \"/path\"");
+            let advice =
+                format!("install it, or name its path in squall.toml: [runtime.runtimes] \"{id}\" = \"/path\"");
             Check::new(id, Verdict::Note, "not on this host", advice)
         }
     }

@@ -83,10 +83,8 @@ impl Pages {
             Ok(rows) => rows,
             Err(e) => return failed("list", &e),
         };
-        let records: Vec<Value> = rows
-            .iter()
-            .filter_map(|row| serde_json::from_slice(envelope::open(&row.value).ok()?).ok())
-            .collect();
+        let records: Vec<Value> =
+            rows.iter().filter_map(|row| serde_json::from_slice(envelope::open(&row.value).ok()?).ok()).collect();
         InternalReply::json(200, &json!({ "stacks": records }))
     }
 

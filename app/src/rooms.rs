@@ -123,9 +123,11 @@ pub async fn build(settings: &Settings, address: SocketAddr) -> Result<Cloud> {
     )
     .context("start the function runtime")?;
     let identity: Arc<dyn Identity> = iam.clone();
-    let lambda = Lambda::open(deps.clone(), runtime.clone(), identity.clone(), lambda_options(settings, address)).await?;
+    let lambda =
+        Lambda::open(deps.clone(), runtime.clone(), identity.clone(), lambda_options(settings, address)).await?;
     let invoke: Arc<dyn Invoke> = lambda.clone();
-    let apis = ApiGateway::open(deps.clone(), invoke, identity.clone(), settings.domain.clone(), address.port()).await?;
+    let apis =
+        ApiGateway::open(deps.clone(), invoke, identity.clone(), settings.domain.clone(), address.port()).await?;
     let dynamodb = DynamoDb::open(deps.clone()).await?;
 
     let mut rooms: Vec<Arc<dyn Room>> = vec![lambda.clone(), dynamodb, logs.clone()];
@@ -158,7 +160,7 @@ async fn start_sandbox(settings: &Settings) -> Result<Sandbox> {
     let options = squall_sandbox::Options {
         level: settings.isolation,
         run_dir: settings.data.join("run"),
-        pool: 4,
+        pool: 8,
         spawner_exe: std::env::current_exe().context("find this program's file")?,
         spawner_args: vec![SPAWNER_ARG.into()],
     };
@@ -215,7 +217,8 @@ fn launcher(settings: &Settings, sandbox: &Sandbox) -> Arc<dyn Launcher> {
 #[must_use]
 pub fn runtime_options(settings: &Settings) -> squall_runtime::Options {
     let var = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty());
-    let managers = ["PYENV_ROOT", "NVM_DIR", "FNM_DIR", "VOLTA_HOME", "ASDF_DATA_DIR", "MISE_DATA_DIR", "UV_PYTHON_INSTALL_DIR"];
+    let managers =
+        ["PYENV_ROOT", "NVM_DIR", "FNM_DIR", "VOLTA_HOME", "ASDF_DATA_DIR", "MISE_DATA_DIR", "UV_PYTHON_INSTALL_DIR"];
     squall_runtime::Options {
         data_dir: settings.data.clone(),
         host: squall_runtime::Host {

@@ -117,7 +117,13 @@ mod tests {
             ..Head::default()
         };
         let cases = [
-            (head(Some("AWS4-HMAC-SHA256 Credential=AK/20260101/us-east-1/iam/aws4_request, SignedHeaders=host"), ""), Some("iam")),
+            (
+                head(
+                    Some("AWS4-HMAC-SHA256 Credential=AK/20260101/us-east-1/iam/aws4_request, SignedHeaders=host"),
+                    "",
+                ),
+                Some("iam"),
+            ),
             (head(None, "X-Amz-Credential=AK%2F20260101%2Fus-east-1%2Fs3%2Faws4_request&x=1"), Some("s3")),
             (head(Some("Bearer x"), ""), None),
             (head(None, ""), None),

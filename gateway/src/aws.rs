@@ -25,7 +25,13 @@ pub async fn call(g: &Gateway, head: Head, body: Incoming, ip: IpAddr) -> Reply 
         Ok((op, value)) => encode(service, op, value, &request_id),
         Err(e) => {
             if e.status >= 500 {
-                tracing::warn!(request_id, service = service.name, code = e.code, message = e.message, "answered with an error");
+                tracing::warn!(
+                    request_id,
+                    service = service.name,
+                    code = e.code,
+                    message = e.message,
+                    "answered with an error"
+                );
             }
             encode_error(service, &e, &request_id)
         }
@@ -48,7 +54,9 @@ async fn answer(
     let body = match g.intake.read(body, &head, limit.bytes_max).await {
         Ok(body) => body,
         Err(BodyError::TooLarge) => return Err((limit.error)()),
-        Err(BodyError::Broken) => return Err(ServiceError::client("RequestAbortedException", 400, "The request body did not arrive whole")),
+        Err(BodyError::Broken) => {
+            return Err(ServiceError::client("RequestAbortedException", 400, "The request body did not arrive whole"));
+        }
     };
     let found = auth::authenticate(g, &head, &body).await.map_err(|r| refused(service, r))?;
     let routed = match early {
@@ -92,7 +100,13 @@ fn validation_code(service: &Service) -> &'static str {
     }
 }
 
-async fn authorise(g: &Gateway, room: &dyn Room, ctx: &Ctx, op: &'static Operation, input: &Value) -> Result<(), ServiceError> {
+async fn authorise(
+    g: &Gateway,
+    room: &dyn Room,
+    ctx: &Ctx,
+    op: &'static Operation,
+    input: &Value,
+) -> Result<(), ServiceError> {
     if matches!(ctx.principal, Principal::Root { .. }) || op.unauthenticated {
         return Ok(());
     }

@@ -64,7 +64,8 @@ pub fn destination(host: &str, path: &str, domain: Option<&str>) -> Destination 
 }
 
 fn by_host(host: &str, path: &str, domain: Option<&str>) -> Option<Destination> {
-    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host, |(n, _)| n);
+    let name =
+        host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host, |(n, _)| n);
     let mut labels = name.splitn(4, '.');
     let (id, kind, region, rest) = (labels.next()?, labels.next()?, labels.next()?, labels.next()?);
     let kind = FrontKind::parse(kind)?;
@@ -90,7 +91,11 @@ mod tests {
         let cases = [
             ("127.0.0.1:4566", "/", Destination::Aws),
             ("127.0.0.1:4566", "/_squall/health", Destination::Internal { path: "health".into() }),
-            ("a1.execute-api.us-east-1.localhost:4566", "/dev/x", data(FrontKind::ExecuteApi, "a1", "us-east-1", "/dev/x")),
+            (
+                "a1.execute-api.us-east-1.localhost:4566",
+                "/dev/x",
+                data(FrontKind::ExecuteApi, "a1", "us-east-1", "/dev/x"),
+            ),
             ("a1.execute-api.eu-west-1.example.org", "/", data(FrontKind::ExecuteApi, "a1", "eu-west-1", "/")),
             ("a1.execute-api.us-east-1.amazonaws.com", "/", Destination::Aws),
             ("localhost", "/_aws/lambda-url/u7/a/b", data(FrontKind::LambdaUrl, "u7", "", "/a/b")),

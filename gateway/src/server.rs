@@ -67,7 +67,12 @@ impl Gateway {
     /// A gateway that serves nothing yet.
     #[must_use]
     pub fn new(options: Options, parts: Parts) -> Self {
-        Self { options: Arc::new(options), parts: Arc::new(parts), intake: Arc::default(), stop: watch::Sender::new(false) }
+        Self {
+            options: Arc::new(options),
+            parts: Arc::new(parts),
+            intake: Arc::default(),
+            stop: watch::Sender::new(false),
+        }
     }
 
     /// Serves a listener until [`Gateway::stop`], then lets open requests end (at most 30 s).

@@ -109,9 +109,9 @@ impl From<Error> for ServiceError {
             Error::BadContent(text) => user("InvalidRequestContentException", 400, text),
             Error::TooLarge(text) => user("RequestEntityTooLargeException", 413, text),
             Error::CodeStorage => user("CodeStorageExceededException", 400, "Code storage limit exceeded.".into()),
-            Error::Throttled(reason) => {
-                Self::client("TooManyRequestsException", 429, "Rate Exceeded.").with("Type", "User").with("Reason", reason)
-            }
+            Error::Throttled(reason) => Self::client("TooManyRequestsException", 429, "Rate Exceeded.")
+                .with("Type", "User")
+                .with("Reason", reason),
             Error::Denied(text) => Self::client("AccessDeniedException", 403, text).upper(),
             Error::Internal { action, source } => {
                 tracing::error!(action, error = %source, "lambda");

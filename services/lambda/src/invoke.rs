@@ -118,12 +118,17 @@ fn check_invoker(room: &Lambda, entry: &Entry, name: &Name, invoker: &Invoker) -
     let Invoker::Service { principal, source_arn } = invoker else { return Ok(()) };
     let account = room.deps.account.as_str();
     let resource = crate::view::arn(account, &entry.record, name.qualifier.as_deref());
-    let denied = || Error::Denied(format!("{principal} is not authorized to perform: lambda:InvokeFunction on resource: {resource}"));
+    let denied = || {
+        Error::Denied(format!(
+            "{principal} is not authorized to perform: lambda:InvokeFunction on resource: {resource}"
+        ))
+    };
     let policy = entry.record.policies.get(name.version()).ok_or_else(denied)?;
     let policy = Policy::parse(&policy_document(&policy.statements), DocumentKind::Resource).map_err(|_| denied())?;
     let caller = Principal::service(principal);
     let context = Context::new().with("aws:SourceArn", source_arn.as_str()).with("aws:SourceAccount", account);
-    let request = Request { principal: &caller, action: "lambda:InvokeFunction", resource: &resource, context: &context };
+    let request =
+        Request { principal: &caller, action: "lambda:InvokeFunction", resource: &resource, context: &context };
     let sets = PolicySets { resource: ResourcePolicy::Additive(&policy), ..PolicySets::default() };
     if evaluate(&request, &sets).is_allowed() { Ok(()) } else { Err(denied()) }
 }
@@ -134,7 +139,9 @@ fn refused(e: InvokeError) -> ServiceError {
         InvokeError::Throttled(reason) => Error::Throttled(reason.as_str()).into(),
         InvokeError::NoCapacity => Error::Throttled("ConcurrentInvocationLimitExceeded").into(),
         InvokeError::Runtime(text) => user("InvalidRuntimeException", 502, text).upper(),
-        InvokeError::Stopping => ServiceError::server("ServiceUnavailableException", 503, "The server is shutting down").upper(),
+        InvokeError::Stopping => {
+            ServiceError::server("ServiceUnavailableException", 503, "The server is shutting down").upper()
+        }
         InvokeError::Start(text) => Error::internal("start an instance", text).into(),
     }
 }

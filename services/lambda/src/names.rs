@@ -38,7 +38,9 @@ impl Name {
         if let (Some(own), Some(asked)) = (own, qualifier)
             && own != asked
         {
-            return Err(Error::invalid("The derived qualifier from the function name does not match the specified qualifier."));
+            return Err(Error::invalid(
+                "The derived qualifier from the function name does not match the specified qualifier.",
+            ));
         }
         Ok(Self { name: name.to_owned(), qualifier: own.or(qualifier).map(str::to_owned) })
     }
@@ -75,8 +77,8 @@ fn is_name(text: &str) -> bool {
 }
 
 fn is_qualifier(text: &str) -> bool {
-    let plain = (1..=128).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    let plain =
+        (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
     text == LATEST || plain
 }
 
@@ -93,7 +95,8 @@ mod tests {
     #[test]
     fn every_written_form_is_understood() {
         let plain = |q: Option<&str>| Ok((String::from("f"), q.map(str::to_owned)));
-        let cases: [(&str, Option<&str>, Result<(String, Option<String>), &str>); 10] = [
+        type Parsed = Result<(String, Option<String>), &'static str>;
+        let cases: [(&str, Option<&str>, Parsed); 10] = [
             ("f", None, plain(None)),
             ("f", Some("1"), plain(Some("1"))),
             ("f:live", None, plain(Some("live"))),

@@ -89,7 +89,10 @@ impl Registry {
     pub fn page(&self, region: &str, after: &str, limit: usize) -> (Vec<Entry>, bool) {
         let entries = self.entries.read();
         let from = (region.to_owned(), after.to_owned());
-        let mut own = entries.range(from..).filter(|(id, _)| after.is_empty() || id.1 != after).take_while(|(id, _)| id.0 == region);
+        let mut own = entries
+            .range(from..)
+            .filter(|(id, _)| after.is_empty() || id.1 != after)
+            .take_while(|(id, _)| id.0 == region);
         let page: Vec<Entry> = own.by_ref().take(limit).map(|(_, e)| e.clone()).collect();
         let more = own.next().is_some();
         (page, more)
@@ -151,7 +154,9 @@ impl Registry {
             Arc::make_mut(&mut versions).insert(number, Arc::new(version));
         }
         let done = match self.state.commit(txn).await {
-            Err(squall_store::Error::Check(_)) => return Err(Error::Conflict("The function was changed at the same time; try again".into())),
+            Err(squall_store::Error::Check(_)) => {
+                return Err(Error::Conflict("The function was changed at the same time; try again".into()));
+            }
             done => done?,
         };
         let entry = Entry { record: Arc::new(record), versions, stamp: done.stamp };
@@ -192,9 +197,9 @@ impl Registry {
     #[must_use]
     pub fn uses_code(&self, object: &str) -> bool {
         let entries = self.entries.read();
-        entries.values().any(|e| {
-            e.record.latest.code_object == object || e.versions.values().any(|v| v.code_object == object)
-        })
+        entries
+            .values()
+            .any(|e| e.record.latest.code_object == object || e.versions.values().any(|v| v.code_object == object))
     }
 
     fn index_urls(&self, before: &Record, after: &Record) {

@@ -33,10 +33,24 @@ impl Lambda {
     ///
     /// # Errors
     /// The state cannot be read.
-    pub async fn open(deps: Deps, runtime: Runtime, identity: Arc<dyn Identity>, options: Options) -> Result<Arc<Self>, Error> {
+    pub async fn open(
+        deps: Deps,
+        runtime: Runtime,
+        identity: Arc<dyn Identity>,
+        options: Options,
+    ) -> Result<Arc<Self>, Error> {
         let registry = Registry::load(deps.state.clone()).await?;
         let code = Code::new(&options.code_dir, deps.objects.clone());
-        let room = Arc::new_cyclic(|me| Self { deps, options, registry, code, runtime, identity, ready: Ready::default(), me: me.clone() });
+        let room = Arc::new_cyclic(|me| Self {
+            deps,
+            options,
+            registry,
+            code,
+            runtime,
+            identity,
+            ready: Ready::default(),
+            me: me.clone(),
+        });
         crate::worker::start(&room);
         Ok(room)
     }
@@ -101,8 +115,12 @@ impl Room for Lambda {
 
     fn body_limit(&self, op: Option<&'static Operation>) -> BodyLimit {
         match op.map(|o| o.name) {
-            Some("CreateFunction") => BodyLimit { bytes_max: 70_167_211, error: || too_large("70167211", "CreateFunction") },
-            Some("UpdateFunctionCode") => BodyLimit { bytes_max: 70_167_211, error: || too_large("70167211", "UpdateFunctionCode") },
+            Some("CreateFunction") => {
+                BodyLimit { bytes_max: 70_167_211, error: || too_large("70167211", "CreateFunction") }
+            }
+            Some("UpdateFunctionCode") => {
+                BodyLimit { bytes_max: 70_167_211, error: || too_large("70167211", "UpdateFunctionCode") }
+            }
             Some("Invoke") => BodyLimit { bytes_max: 6_291_456, error: || too_large("6291456", "InvokeFunction") },
             _ => BodyLimit { bytes_max: 1 << 20, error: || too_large("1048576", "requested") },
         }

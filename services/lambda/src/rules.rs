@@ -19,10 +19,23 @@ const KNOWN: &str = "nodejs20.x, python3.14, provided.al2023, python3.12, python
 
 /// Runtimes that AWS once had.
 const RETIRED: [&str; 14] = [
-    "nodejs", "nodejs4.3", "nodejs4.3-edge", "nodejs6.10", "nodejs8.10", "nodejs10.x", "nodejs12.x", "nodejs14.x", "python2.7",
-    "python3.6", "python3.7", "ruby2.5", "ruby2.7", "go1.x",
+    "nodejs",
+    "nodejs4.3",
+    "nodejs4.3-edge",
+    "nodejs6.10",
+    "nodejs8.10",
+    "nodejs10.x",
+    "nodejs12.x",
+    "nodejs14.x",
+    "python2.7",
+    "python3.6",
+    "python3.7",
+    "ruby2.5",
+    "ruby2.7",
+    "go1.x",
 ];
-const RETIRED_MORE: [&str; 6] = ["provided", "java8", "dotnetcore1.0", "dotnetcore2.0", "dotnetcore2.1", "dotnetcore3.1"];
+const RETIRED_MORE: [&str; 6] =
+    ["provided", "java8", "dotnetcore1.0", "dotnetcore2.0", "dotnetcore2.1", "dotnetcore3.1"];
 
 /// Names that AWS reserves in the environment.
 const RESERVED: [&str; 17] = [
@@ -69,7 +82,8 @@ pub fn runtime(id: &str) -> Result<(), Error> {
 /// # Errors
 /// AWS's texts.
 pub fn env(env: &BTreeMap<String, String>) -> Result<(), Error> {
-    let reserved: Vec<&str> = env.keys().map(String::as_str).filter(|k| RESERVED.contains(k) || *k == "LAMBDA_RUNTIME_DIR").collect();
+    let reserved: Vec<&str> =
+        env.keys().map(String::as_str).filter(|k| RESERVED.contains(k) || *k == "LAMBDA_RUNTIME_DIR").collect();
     if !reserved.is_empty() {
         return Err(Error::invalid(format!(
             "Lambda was unable to configure your environment variables because the environment variables you have provided \
@@ -201,7 +215,10 @@ mod tests {
         assert!(runtime("nodejs20.x").is_ok());
         let text = |id: &str| runtime(id).expect_err(id).to_string();
         assert!(text("go1.x").contains("no longer supported"));
-        assert!(text("PYTHON3.9").starts_with("Value PYTHON3.9 at 'runtime' failed to satisfy constraint: Member must satisfy"));
+        assert!(
+            text("PYTHON3.9")
+                .starts_with("Value PYTHON3.9 at 'runtime' failed to satisfy constraint: Member must satisfy")
+        );
     }
 
     #[test]
@@ -216,8 +233,16 @@ mod tests {
     #[test]
     fn statements_are_written_as_aws_does() {
         let grant = Grant {
-            sid: "s", action: "lambda:InvokeFunction", principal: "apigateway.amazonaws.com", resource: "arn:f",
-            source_arn: Some("arn:a"), source_account: None, organisation: None, url_auth: None, via_url: None, token: None,
+            sid: "s",
+            action: "lambda:InvokeFunction",
+            principal: "apigateway.amazonaws.com",
+            resource: "arn:f",
+            source_arn: Some("arn:a"),
+            source_account: None,
+            organisation: None,
+            url_auth: None,
+            via_url: None,
+            token: None,
         };
         let expected = r#"{"Sid":"s","Effect":"Allow","Principal":{"Service":"apigateway.amazonaws.com"},"Action":"lambda:InvokeFunction","Resource":"arn:f","Condition":{"ArnLike":{"AWS:SourceArn":"arn:a"}}}"#;
         assert_eq!(grant.statement().to_string(), expected);

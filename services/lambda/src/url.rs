@@ -72,7 +72,10 @@ impl Lambda {
         if allowed {
             return Ok(());
         }
-        let mut reply = message_upper(403, "Forbidden. For troubleshooting Function URL authorization issues, see: https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html");
+        let mut reply = message_upper(
+            403,
+            "Forbidden. For troubleshooting Function URL authorization issues, see: https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html",
+        );
         reply.headers.push(("x-amzn-errortype".into(), "AccessDeniedException".into()));
         Err(reply)
     }
@@ -124,10 +127,12 @@ impl Lambda {
 /// A URL without authentication still needs a policy that lets everybody in; `AddPermission` makes it.
 fn anybody_may(policy: &str, resource: &str) -> bool {
     let Ok(policy) = Policy::parse(policy, DocumentKind::Resource) else { return false };
-    let context = Context::new().with("lambda:FunctionUrlAuthType", "NONE").with("lambda:InvokedViaFunctionUrl", "true");
+    let context =
+        Context::new().with("lambda:FunctionUrlAuthType", "NONE").with("lambda:InvokedViaFunctionUrl", "true");
     let caller = Principal::anonymous();
     let request = Request { principal: &caller, action: "lambda:InvokeFunctionUrl", resource, context: &context };
-    evaluate(&request, &PolicySets { resource: ResourcePolicy::Additive(&policy), ..PolicySets::default() }).is_allowed()
+    evaluate(&request, &PolicySets { resource: ResourcePolicy::Additive(&policy), ..PolicySets::default() })
+        .is_allowed()
 }
 
 fn header<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str> {
@@ -221,7 +226,13 @@ fn body_text(content_type: Option<&str>, body: &[u8]) -> (String, bool) {
     let kind = content_type.unwrap_or_default().to_ascii_lowercase();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     let textual = kind.starts_with("text/")
-        || matches!(kind, "" | "application/json" | "application/javascript" | "application/xml" | "application/x-www-form-urlencoded")
+        || matches!(
+            kind,
+            "" | "application/json"
+                | "application/javascript"
+                | "application/xml"
+                | "application/x-www-form-urlencoded"
+        )
         || kind.ends_with("+json")
         || kind.ends_with("+xml");
     match std::str::from_utf8(body) {
@@ -257,7 +268,8 @@ fn percent_decode(text: &str) -> String {
             continue;
         }
         let rest = bytes.clone();
-        let digits: Option<Vec<u8>> = rest.take(2).map(|d| char::from(d).to_digit(16).and_then(|d| u8::try_from(d).ok())).collect();
+        let digits: Option<Vec<u8>> =
+            rest.take(2).map(|d| char::from(d).to_digit(16).and_then(|d| u8::try_from(d).ok())).collect();
         match digits.as_deref() {
             Some([high, low]) => {
                 out.push(high << 4 | low);

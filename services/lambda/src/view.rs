@@ -11,7 +11,8 @@ use time::macros::format_description;
 #[must_use]
 pub fn time_text(at: Millis) -> String {
     let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]+0000");
-    let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.0) * 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let at =
+        OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.0) * 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     at.format(&format).unwrap_or_default()
 }
 
@@ -24,14 +25,21 @@ pub fn arn(account: &str, record: &Record, qualifier: Option<&str>) -> String {
 
 /// `FunctionConfiguration`. `qualified` puts the version into the ARN, as answers to qualified requests have it.
 #[must_use]
-pub fn configuration(account: &str, record: &Record, v: &Version, qualifier: Option<&str>) -> api::FunctionConfiguration {
+pub fn configuration(
+    account: &str,
+    record: &Record,
+    v: &Version,
+    qualifier: Option<&str>,
+) -> api::FunctionConfiguration {
     let (state, state_reason, state_code) = match &v.state {
         Phase::Pending => ("Pending", Some("The function is being created.".to_owned()), Some("Creating".to_owned())),
         Phase::Done => ("Active", None, None),
         Phase::Failed(code, reason) => ("Failed", Some(reason.clone()), Some(code.clone())),
     };
     let (update, update_reason, update_code) = match &v.update {
-        Phase::Pending => ("InProgress", Some("The function is being created.".to_owned()), Some("Creating".to_owned())),
+        Phase::Pending => {
+            ("InProgress", Some("The function is being created.".to_owned()), Some("Creating".to_owned()))
+        }
         Phase::Done => ("Successful", None, None),
         Phase::Failed(code, reason) => ("Failed", Some(reason.clone()), Some(code.clone())),
     };

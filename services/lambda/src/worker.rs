@@ -194,7 +194,12 @@ async fn run_event(room: &Lambda, call: Claimed) {
     let to = match event.again(tried, room.deps.state.now()) {
         None => {
             if tried != Tried::Succeeded {
-                tracing::warn!(function = event.name, request_id = event.request_id, ?tried, "asynchronous call given up");
+                tracing::warn!(
+                    function = event.name,
+                    request_id = event.request_id,
+                    ?tried,
+                    "asynchronous call given up"
+                );
             }
             Settle::Ack
         }
@@ -229,7 +234,9 @@ async fn finish_now(room: &Lambda, region: &str, name: &str) -> Result<(), Error
         Ok(_code) => {
             match room.runtime.prepare(&entry.record.latest.runtime).await {
                 // Functions that bundle their SDK still run; `doctor` and the health page tell the operator.
-                Ok(SdkState::Failed(why)) => tracing::warn!(function = name, ?why, "the runtime's SDK is not available"),
+                Ok(SdkState::Failed(why)) => {
+                    tracing::warn!(function = name, ?why, "the runtime's SDK is not available")
+                }
                 Ok(_) => {}
                 // The interpreter went away since the function was made; an invocation says so.
                 Err(why) => tracing::warn!(function = name, why, "the runtime is not on this host"),

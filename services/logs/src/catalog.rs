@@ -167,7 +167,13 @@ impl Catalog {
     ///
     /// # Errors
     /// It exists; the state.
-    pub async fn create_stream(&self, group: &Group, name: &str, now: i64, sync: Durability) -> Result<Arc<Stream>, Error> {
+    pub async fn create_stream(
+        &self,
+        group: &Group,
+        name: &str,
+        now: i64,
+        sync: Durability,
+    ) -> Result<Arc<Stream>, Error> {
         let _writing = self.writing.lock().await;
         if group.streams.read().contains_key(name) {
             return Err(Error::Exists("stream"));
@@ -187,7 +193,11 @@ impl Catalog {
     ///
     /// # Errors
     /// What `f` says; the state.
-    pub async fn change(&self, group: &Group, f: impl FnOnce(&mut GroupRecord) -> Result<(), Error>) -> Result<(), Error> {
+    pub async fn change(
+        &self,
+        group: &Group,
+        f: impl FnOnce(&mut GroupRecord) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let _writing = self.writing.lock().await;
         let mut record = group.record.read().clone();
         f(&mut record)?;

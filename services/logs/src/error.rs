@@ -57,7 +57,9 @@ impl From<Error> for ServiceError {
     fn from(e: Error) -> Self {
         let text = e.to_string();
         match e {
-            Error::NoGroup | Error::NoStream | Error::NotFound(_) => Self::client("ResourceNotFoundException", 400, text),
+            Error::NoGroup | Error::NoStream | Error::NotFound(_) => {
+                Self::client("ResourceNotFoundException", 400, text)
+            }
             Error::Exists(_) => Self::client("ResourceAlreadyExistsException", 400, text),
             Error::Invalid(_) => Self::client("InvalidParameterException", 400, text),
             Error::Validation(_) => Self::client("ValidationException", 400, text),

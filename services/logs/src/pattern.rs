@@ -87,7 +87,9 @@ impl Pattern {
                 }
                 Ok(Self::Json(condition))
             }
-            Some('[' | '%') => Err(Error::invalid("Filter patterns with [fields] or %regular expressions% are not supported")),
+            Some('[' | '%') => {
+                Err(Error::invalid("Filter patterns with [fields] or %regular expressions% are not supported"))
+            }
             Some(_) => Self::terms(text),
         }
     }
@@ -293,7 +295,8 @@ impl Parser<'_> {
             self.rest = &quoted[used..];
             return text_operator(op, text);
         }
-        let end = self.rest.find(|c: char| c.is_whitespace() || matches!(c, ')' | '&' | '|')).unwrap_or(self.rest.len());
+        let end =
+            self.rest.find(|c: char| c.is_whitespace() || matches!(c, ')' | '&' | '|')).unwrap_or(self.rest.len());
         let (word, rest) = self.rest.split_at(end);
         self.rest = rest;
         match word.parse() {
@@ -345,7 +348,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_refused() {
-        for pattern in ["{ $.a = }", "{ $.a", "\"open", "[a, b]", "%re%", "{ a = 1 }", "{ $.a < \"x\" }", "{ $.a = 1 } x", "-"] {
+        for pattern in
+            ["{ $.a = }", "{ $.a", "\"open", "[a, b]", "%re%", "{ a = 1 }", "{ $.a < \"x\" }", "{ $.a = 1 } x", "-"]
+        {
             assert!(Pattern::parse(pattern).is_err(), "{pattern}");
         }
         assert!(Pattern::parse(&format!("{{ {}$.a = 1{} }}", "(".repeat(100), ")".repeat(100))).is_err());

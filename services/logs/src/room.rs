@@ -59,12 +59,21 @@ impl Logs {
     }
 
     /// A group by `logGroupName` or `logGroupIdentifier` (a name or an ARN); exactly one must be given.
-    pub(crate) fn group_by(&self, ctx: &Ctx, name: Option<&str>, identifier: Option<&str>) -> Result<Arc<Group>, Error> {
+    pub(crate) fn group_by(
+        &self,
+        ctx: &Ctx,
+        name: Option<&str>,
+        identifier: Option<&str>,
+    ) -> Result<Arc<Group>, Error> {
         match (name, identifier) {
             (Some(name), None) => self.group(ctx, name),
             (None, Some(id)) => self.group(ctx, group_name(id)),
-            (Some(_), Some(_)) => Err(Error::Validation("LogGroup name and LogGroup ARN are mutually exclusive parameters.".into())),
-            (None, None) => Err(Error::Validation("Either logGroupName or logGroupIdentifier must be specified.".into())),
+            (Some(_), Some(_)) => {
+                Err(Error::Validation("LogGroup name and LogGroup ARN are mutually exclusive parameters.".into()))
+            }
+            (None, None) => {
+                Err(Error::Validation("Either logGroupName or logGroupIdentifier must be specified.".into()))
+            }
         }
     }
 
@@ -93,7 +102,9 @@ impl Room for Logs {
         let resource = match (group, text("resourceArn")) {
             (Some(group), _) => {
                 let tail = match (op.name, text("logStreamName")) {
-                    ("PutLogEvents" | "GetLogEvents" | "DeleteLogStream", Some(stream)) => format!("log-stream:{stream}"),
+                    ("PutLogEvents" | "GetLogEvents" | "DeleteLogStream", Some(stream)) => {
+                        format!("log-stream:{stream}")
+                    }
                     _ => "*".to_owned(),
                 };
                 ctx.arn("logs", &format!("log-group:{group}:{tail}"))

@@ -39,7 +39,11 @@ impl Place {
         if text.len() != 56 || !text.bytes().all(|b| b.is_ascii_digit()) {
             return None;
         }
-        Some(Self { time: text[..20].parse().ok()?, file: text[20..36].parse().ok()?, offset: text[36..].parse().ok()? })
+        Some(Self {
+            time: text[..20].parse().ok()?,
+            file: text[20..36].parse().ok()?,
+            offset: text[36..].parse().ok()?,
+        })
     }
 }
 

@@ -59,12 +59,18 @@ impl Fixture {
 
     async fn put(&self, lines: &[(i64, &str)]) -> Result<PutLogEventsOutput, ServiceError> {
         let log_events = lines.iter().map(|(t, m)| InputLogEvent { timestamp: *t, message: (*m).into() }).collect();
-        let input = PutLogEventsInput { log_group_name: "g".into(), log_stream_name: "s".into(), log_events, ..Default::default() };
+        let input = PutLogEventsInput {
+            log_group_name: "g".into(),
+            log_stream_name: "s".into(),
+            log_events,
+            ..Default::default()
+        };
         self.room.put_log_events(&self.ctx(), input).await
     }
 
     async fn get(&self, change: impl FnOnce(&mut GetLogEventsInput)) -> GetLogEventsOutput {
-        let mut input = GetLogEventsInput { log_group_name: Some("g".into()), log_stream_name: "s".into(), ..Default::default() };
+        let mut input =
+            GetLogEventsInput { log_group_name: Some("g".into()), log_stream_name: "s".into(), ..Default::default() };
         change(&mut input);
         self.room.get_log_events(&self.ctx(), input).await.unwrap()
     }
@@ -138,14 +144,20 @@ async fn filters_merge_streams_by_time_and_page() {
 async fn everything_is_there_after_a_restart() {
     let f = Fixture::new().await.with_stream().await;
     f.put(&[(NOW, "kept")]).await.unwrap();
-    f.room.append("us-east-1", "/aws/lambda/f", "2026/01/01/[$LATEST]0", vec![LogEvent { time: Millis(NOW), message: "x".into() }]);
+    f.room.append(
+        "us-east-1",
+        "/aws/lambda/f",
+        "2026/01/01/[$LATEST]0",
+        vec![LogEvent { time: Millis(NOW), message: "x".into() }],
+    );
     f.room.shutdown().await;
     let Fixture { deps, clock, folder, room } = f;
     drop(room);
     let room = Logs::open(deps.clone(), folder.path()).await.unwrap();
     let f = Fixture { deps, clock, folder, room };
     assert_eq!(texts(f.get(|_| ()).await.events), ["kept"]);
-    let groups = f.room.describe_log_groups(&f.ctx(), DescribeLogGroupsInput::default()).await.unwrap().log_groups.unwrap();
+    let groups =
+        f.room.describe_log_groups(&f.ctx(), DescribeLogGroupsInput::default()).await.unwrap().log_groups.unwrap();
     let names: Vec<_> = groups.iter().map(|g| g.log_group_name.as_deref().unwrap()).collect();
     assert_eq!(names, ["/aws/lambda/f", "g"]);
     assert_eq!(groups[1].stored_bytes, Some(4));
@@ -183,13 +195,19 @@ async fn what_is_missing_or_taken_is_named() {
     let ctx = f.ctx();
     let again = CreateLogGroupInput { log_group_name: "g".into(), ..Default::default() };
     let error = f.room.create_log_group(&ctx, again).await.unwrap_err();
-    assert_eq!((error.code, error.message.as_str()), ("ResourceAlreadyExistsException", "The specified log group already exists"));
+    assert_eq!(
+        (error.code, error.message.as_str()),
+        ("ResourceAlreadyExistsException", "The specified log group already exists")
+    );
     let again = CreateLogStreamInput { log_group_name: "g".into(), log_stream_name: "s".into() };
     let error = f.room.create_log_stream(&ctx, again).await.unwrap_err();
     assert_eq!(error.message, "The specified log stream already exists");
     let none = DeleteLogGroupInput { log_group_name: "none".into() };
     let error = f.room.delete_log_group(&ctx, none).await.unwrap_err();
-    assert_eq!((error.code, error.message.as_str()), ("ResourceNotFoundException", "The specified log group does not exist."));
+    assert_eq!(
+        (error.code, error.message.as_str()),
+        ("ResourceNotFoundException", "The specified log group does not exist.")
+    );
     f.put(&[(NOW, "x")]).await.unwrap();
     f.room.delete_log_group(&ctx, DeleteLogGroupInput { log_group_name: "g".into() }).await.unwrap();
     assert_eq!(f.put(&[(NOW, "x")]).await.unwrap_err().code, "ResourceNotFoundException");
@@ -206,7 +224,8 @@ async fn tags_go_by_name_and_by_arn() {
     let arn = "arn:aws:logs:us-east-1:000000000000:log-group:g".to_owned();
     f.room.tag_log_group(&ctx, TagLogGroupInput { log_group_name: "g".into(), tags: tags("a", "1") }).await.unwrap();
     f.room.tag_resource(&ctx, TagResourceInput { resource_arn: arn.clone(), tags: tags("b", "2") }).await.unwrap();
-    let shown = f.room.list_tags_for_resource(&ctx, ListTagsForResourceInput { resource_arn: arn.clone() }).await.unwrap();
+    let shown =
+        f.room.list_tags_for_resource(&ctx, ListTagsForResourceInput { resource_arn: arn.clone() }).await.unwrap();
     assert_eq!(shown.tags.unwrap().len(), 2);
     f.room.untag_resource(&ctx, UntagResourceInput { resource_arn: arn, tag_keys: vec!["a".into()] }).await.unwrap();
     let shown = f.room.list_tags_log_group(&ctx, ListTagsLogGroupInput { log_group_name: "g".into() }).await.unwrap();

@@ -68,22 +68,27 @@ pub async fn create_alias(room: &Lambda, ctx: &Ctx, input: CreateAliasInput) -> 
     let alias = input.name.clone();
     let (entry, ()) = room
         .registry
-        .change(ctx.region.as_str(), &name.name, || room.missing(ctx, &name), |record, before, _| {
-            check_version(ctx, &name, before, &input.function_version)?;
-            let weights = weights(ctx, &name, before, &input.function_version, input.routing_config)?;
-            if record.aliases.contains_key(&input.name) {
-                let arn = view::arn(ctx.account.as_str(), record, Some(&input.name));
-                return Err(Error::Conflict(format!("Alias already exists: {arn}")));
-            }
-            let made = Alias {
-                version: input.function_version,
-                description: input.description.unwrap_or_default(),
-                weights: weights.unwrap_or_default(),
-                revision_id: id,
-            };
-            record.aliases.insert(input.name, made);
-            Ok(())
-        })
+        .change(
+            ctx.region.as_str(),
+            &name.name,
+            || room.missing(ctx, &name),
+            |record, before, _| {
+                check_version(ctx, &name, before, &input.function_version)?;
+                let weights = weights(ctx, &name, before, &input.function_version, input.routing_config)?;
+                if record.aliases.contains_key(&input.name) {
+                    let arn = view::arn(ctx.account.as_str(), record, Some(&input.name));
+                    return Err(Error::Conflict(format!("Alias already exists: {arn}")));
+                }
+                let made = Alias {
+                    version: input.function_version,
+                    description: input.description.unwrap_or_default(),
+                    weights: weights.unwrap_or_default(),
+                    revision_id: id,
+                };
+                record.aliases.insert(input.name, made);
+                Ok(())
+            },
+        )
         .await?;
     shown(ctx, &entry.record, &alias)
 }
@@ -91,7 +96,8 @@ pub async fn create_alias(room: &Lambda, ctx: &Ctx, input: CreateAliasInput) -> 
 /// Shows an alias.
 pub async fn get_alias(room: &Lambda, ctx: &Ctx, input: GetAliasInput) -> Result<GetAliasOutput, Error> {
     let name = room.name(ctx, &input.function_name, None)?;
-    let entry = room.registry.find(ctx.region.as_str(), &name.name).ok_or_else(|| not_found(ctx, &name, &input.name))?;
+    let entry =
+        room.registry.find(ctx.region.as_str(), &name.name).ok_or_else(|| not_found(ctx, &name, &input.name))?;
     let alias = entry.record.aliases.get(&input.name).ok_or_else(|| not_found(ctx, &name, &input.name))?;
     Ok(view::alias(ctx.account.as_str(), &entry.record, &input.name, alias))
 }
@@ -103,23 +109,29 @@ pub async fn update_alias(room: &Lambda, ctx: &Ctx, input: UpdateAliasInput) -> 
     let alias = input.name.clone();
     let (entry, ()) = room
         .registry
-        .change(ctx.region.as_str(), &name.name, || not_found(ctx, &name, &input.name), |record, before, _| {
-            let mut held = record.aliases.get(&input.name).cloned().ok_or_else(|| not_found(ctx, &name, &input.name))?;
-            check_revision(input.revision_id.as_deref(), &held.revision_id)?;
-            if let Some(version) = input.function_version.clone() {
-                check_version(ctx, &name, before, &version)?;
-                held.version = version;
-            }
-            if let Some(weights) = weights(ctx, &name, before, &held.version, input.routing_config)? {
-                held.weights = weights;
-            }
-            if let Some(description) = input.description.clone() {
-                held.description = description;
-            }
-            held.revision_id = id;
-            record.aliases.insert(input.name.clone(), held);
-            Ok(())
-        })
+        .change(
+            ctx.region.as_str(),
+            &name.name,
+            || not_found(ctx, &name, &input.name),
+            |record, before, _| {
+                let mut held =
+                    record.aliases.get(&input.name).cloned().ok_or_else(|| not_found(ctx, &name, &input.name))?;
+                check_revision(input.revision_id.as_deref(), &held.revision_id)?;
+                if let Some(version) = input.function_version.clone() {
+                    check_version(ctx, &name, before, &version)?;
+                    held.version = version;
+                }
+                if let Some(weights) = weights(ctx, &name, before, &held.version, input.routing_config)? {
+                    held.weights = weights;
+                }
+                if let Some(description) = input.description.clone() {
+                    held.description = description;
+                }
+                held.revision_id = id;
+                record.aliases.insert(input.name.clone(), held);
+                Ok(())
+            },
+        )
         .await?;
     shown(ctx, &entry.record, &alias)
 }
@@ -128,12 +140,17 @@ pub async fn update_alias(room: &Lambda, ctx: &Ctx, input: UpdateAliasInput) -> 
 pub async fn delete_alias(room: &Lambda, ctx: &Ctx, input: DeleteAliasInput) -> Result<DeleteAliasOutput, Error> {
     let name = room.name(ctx, &input.function_name, None)?;
     room.registry
-        .change(ctx.region.as_str(), &name.name, || not_found(ctx, &name, &input.name), |record, _, _| {
-            record.aliases.remove(&input.name);
-            record.urls.remove(&input.name);
-            record.policies.remove(&input.name);
-            Ok(())
-        })
+        .change(
+            ctx.region.as_str(),
+            &name.name,
+            || not_found(ctx, &name, &input.name),
+            |record, _, _| {
+                record.aliases.remove(&input.name);
+                record.urls.remove(&input.name);
+                record.policies.remove(&input.name);
+                Ok(())
+            },
+        )
         .await?;
     Ok(DeleteAliasOutput::default())
 }

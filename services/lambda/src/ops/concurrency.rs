@@ -22,7 +22,9 @@ pub async fn put_function_concurrency(
 ) -> Result<PutFunctionConcurrencyOutput, Error> {
     let name = room.name(ctx, &input.function_name, None)?;
     if name.qualifier.is_some() {
-        return Err(Error::invalid("This operation is permitted on Lambda functions only. Aliases and versions do not support this operation. Please specify either a function name or an unqualified function ARN."));
+        return Err(Error::invalid(
+            "This operation is permitted on Lambda functions only. Aliases and versions do not support this operation. Please specify either a function name or an unqualified function ARN.",
+        ));
     }
     let wanted = unsigned(Some(input.reserved_concurrent_executions)).unwrap_or_default();
     room.find(ctx, &name)?;
@@ -35,10 +37,15 @@ pub async fn put_function_concurrency(
         )));
     }
     room.registry
-        .change(ctx.region.as_str(), &name.name, || room.missing(ctx, &name), |record, _, _| {
-            record.reserved = Some(wanted);
-            Ok(())
-        })
+        .change(
+            ctx.region.as_str(),
+            &name.name,
+            || room.missing(ctx, &name),
+            |record, _, _| {
+                record.reserved = Some(wanted);
+                Ok(())
+            },
+        )
         .await?;
     Ok(Concurrency { reserved_concurrent_executions: Some(input.reserved_concurrent_executions) })
 }
@@ -64,10 +71,15 @@ pub async fn delete_function_concurrency(
 ) -> Result<DeleteFunctionConcurrencyOutput, Error> {
     let name = room.name(ctx, &input.function_name, None)?;
     room.registry
-        .change(ctx.region.as_str(), &name.name, || room.missing(ctx, &name), |record, _, _| {
-            record.reserved = None;
-            Ok(())
-        })
+        .change(
+            ctx.region.as_str(),
+            &name.name,
+            || room.missing(ctx, &name),
+            |record, _, _| {
+                record.reserved = None;
+                Ok(())
+            },
+        )
         .await?;
     Ok(DeleteFunctionConcurrencyOutput::default())
 }
@@ -80,7 +92,8 @@ pub async fn get_account_settings(
 ) -> Result<GetAccountSettingsOutput, Error> {
     let all = room.registry.everything();
     let own: Vec<_> = all.iter().filter(|e| e.record.region == ctx.region.as_str()).collect();
-    let bytes: u64 = own.iter().map(|e| e.record.latest.code_bytes + e.versions.values().map(|v| v.code_bytes).sum::<u64>()).sum();
+    let bytes: u64 =
+        own.iter().map(|e| e.record.latest.code_bytes + e.versions.values().map(|v| v.code_bytes).sum::<u64>()).sum();
     let reserved: u32 = own.iter().filter_map(|e| e.record.reserved).sum();
     let total = room.options.concurrency;
     Ok(GetAccountSettingsOutput {
@@ -91,6 +104,9 @@ pub async fn get_account_settings(
             concurrent_executions: i32::try_from(total).ok(),
             unreserved_concurrent_executions: i32::try_from(total.saturating_sub(reserved)).ok(),
         }),
-        account_usage: Some(AccountUsage { total_code_size: i64::try_from(bytes).ok(), function_count: i64::try_from(own.len()).ok() }),
+        account_usage: Some(AccountUsage {
+            total_code_size: i64::try_from(bytes).ok(),
+            function_count: i64::try_from(own.len()).ok(),
+        }),
     })
 }

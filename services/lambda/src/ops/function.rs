@@ -24,7 +24,11 @@ const PAGE_MAX: usize = 50;
 ///
 /// Source: Lambda API 2015-03-31, `CreateFunction`. Differs: code comes as `ZipFile` only; layers, images, VPCs, file systems,
 /// dead-letter queues and encryption keys are refused.
-pub async fn create_function(room: &Lambda, ctx: &Ctx, input: CreateFunctionInput) -> Result<CreateFunctionOutput, Error> {
+pub async fn create_function(
+    room: &Lambda,
+    ctx: &Ctx,
+    input: CreateFunctionInput,
+) -> Result<CreateFunctionOutput, Error> {
     refuse_unserved(&input)?;
     let name = room.name(ctx, &input.function_name, None)?;
     if name.qualifier.is_some() {
@@ -92,10 +96,12 @@ pub async fn create_function(room: &Lambda, ctx: &Ctx, input: CreateFunctionInpu
 fn refuse_unserved(input: &CreateFunctionInput) -> Result<(), Error> {
     let image = input.package_type.as_deref().is_some_and(|t| t != "Zip") || input.image_config.is_some();
     let vpc = input.vpc_config.as_ref().is_some_and(|v| {
-        v.subnet_ids.as_ref().is_some_and(|s| !s.is_empty()) || v.security_group_ids.as_ref().is_some_and(|s| !s.is_empty())
+        v.subnet_ids.as_ref().is_some_and(|s| !s.is_empty())
+            || v.security_group_ids.as_ref().is_some_and(|s| !s.is_empty())
     });
     let layers = input.layers.as_ref().is_some_and(|l| !l.is_empty());
-    let dead_letter = input.dead_letter_config.as_ref().is_some_and(|d| d.target_arn.as_ref().is_some_and(|a| !a.is_empty()));
+    let dead_letter =
+        input.dead_letter_config.as_ref().is_some_and(|d| d.target_arn.as_ref().is_some_and(|a| !a.is_empty()));
     let file_systems = input.file_system_configs.as_ref().is_some_and(|f| !f.is_empty());
     let snap_start = input.snap_start.as_ref().is_some_and(|s| s.apply_on.as_deref().is_some_and(|a| a != "None"));
     let checks = [
@@ -215,13 +221,20 @@ pub async fn get_function(room: &Lambda, ctx: &Ctx, input: GetFunctionInput) -> 
     let target = room.resolve(&entry, &name, 1.0).ok_or_else(|| room.missing(ctx, &name))?;
     let tags = &entry.record.tags;
     Ok(GetFunctionOutput {
-        configuration: Some(view::configuration(ctx.account.as_str(), &entry.record, &target.version, name.qualifier.as_deref())),
+        configuration: Some(view::configuration(
+            ctx.account.as_str(),
+            &entry.record,
+            &target.version,
+            name.qualifier.as_deref(),
+        )),
         code: Some(FunctionCodeLocation { repository_type: Some("S3".into()), ..Default::default() }),
         tags: (!tags.is_empty()).then(|| tags.clone()),
         tags_error: None,
-        concurrency: entry.record.reserved.and_then(|r| i32::try_from(r).ok()).map(|r| Concurrency {
-            reserved_concurrent_executions: Some(r),
-        }),
+        concurrency: entry
+            .record
+            .reserved
+            .and_then(|r| i32::try_from(r).ok())
+            .map(|r| Concurrency { reserved_concurrent_executions: Some(r) }),
     })
 }
 
@@ -273,7 +286,11 @@ pub fn listed(mut c: FunctionConfiguration) -> FunctionConfiguration {
 }
 
 /// Deletes a function, or one of its versions.
-pub async fn delete_function(room: &Lambda, ctx: &Ctx, input: DeleteFunctionInput) -> Result<DeleteFunctionOutput, Error> {
+pub async fn delete_function(
+    room: &Lambda,
+    ctx: &Ctx,
+    input: DeleteFunctionInput,
+) -> Result<DeleteFunctionOutput, Error> {
     let name = room.name(ctx, &input.function_name, input.qualifier.as_deref())?;
     let region = ctx.region.as_str();
     let done = || DeleteFunctionOutput { status_code: Some(204) };
@@ -294,7 +311,8 @@ pub async fn delete_function(room: &Lambda, ctx: &Ctx, input: DeleteFunctionInpu
             let Some(number) = version_number(qualifier) else {
                 return Err(Error::invalid("Deletion of aliases is not currently supported."));
             };
-            let users: Vec<&str> = entry.record.aliases.iter().filter(|(_, a)| uses(a, qualifier)).map(|(n, _)| n.as_str()).collect();
+            let users: Vec<&str> =
+                entry.record.aliases.iter().filter(|(_, a)| uses(a, qualifier)).map(|(n, _)| n.as_str()).collect();
             if !users.is_empty() {
                 let text = format!("Version {qualifier} is in use by alias {}", users.join(", "));
                 return Err(Error::Conflict(text));

@@ -74,20 +74,27 @@ pub async fn add_permission(room: &Lambda, ctx: &Ctx, input: AddPermissionInput)
         }
         statements.push(statement.clone());
         let document = policy_document(&statements);
-        Parsed::parse(&document, DocumentKind::Resource)
-            .map_err(|_| Error::invalid("The provided principal was invalid. Please check the principal and try again."))?;
+        Parsed::parse(&document, DocumentKind::Resource).map_err(|_| {
+            Error::invalid("The provided principal was invalid. Please check the principal and try again.")
+        })?;
         if document.len() > POLICY_BYTES_MAX {
             return Err(Error::Validation("The final policy size is bigger than the limit (20480).".into()));
         }
         record.policies.insert(key(&name), Policy { revision_id: id, statements });
         Ok(())
     };
-    room.registry.change(ctx.region.as_str(), &name.name, || room.missing(ctx, &name), |record, _, _| add(record)).await?;
+    room.registry
+        .change(ctx.region.as_str(), &name.name, || room.missing(ctx, &name), |record, _, _| add(record))
+        .await?;
     Ok(AddPermissionOutput { statement: Some(statement.to_string()) })
 }
 
 /// Removes a statement.
-pub async fn remove_permission(room: &Lambda, ctx: &Ctx, input: RemovePermissionInput) -> Result<RemovePermissionOutput, Error> {
+pub async fn remove_permission(
+    room: &Lambda,
+    ctx: &Ctx,
+    input: RemovePermissionInput,
+) -> Result<RemovePermissionOutput, Error> {
     let name = room.name(ctx, &input.function_name, input.qualifier.as_deref())?;
     check_exists(room, ctx, &name)?;
     let id = room.new_id();
@@ -107,7 +114,9 @@ pub async fn remove_permission(room: &Lambda, ctx: &Ctx, input: RemovePermission
         }
         Ok(())
     };
-    room.registry.change(ctx.region.as_str(), &name.name, || room.missing(ctx, &name), |record, _, _| remove(record)).await?;
+    room.registry
+        .change(ctx.region.as_str(), &name.name, || room.missing(ctx, &name), |record, _, _| remove(record))
+        .await?;
     Ok(RemovePermissionOutput::default())
 }
 
@@ -116,5 +125,8 @@ pub async fn get_policy(room: &Lambda, ctx: &Ctx, input: GetPolicyInput) -> Resu
     let name = room.name(ctx, &input.function_name, input.qualifier.as_deref())?;
     let entry = room.find(ctx, &name)?;
     let policy = entry.record.policies.get(&key(&name)).ok_or_else(no_policy)?;
-    Ok(GetPolicyOutput { policy: Some(policy_document(&policy.statements)), revision_id: Some(policy.revision_id.clone()) })
+    Ok(GetPolicyOutput {
+        policy: Some(policy_document(&policy.statements)),
+        revision_id: Some(policy.revision_id.clone()),
+    })
 }

@@ -13,7 +13,9 @@ fn function(room: &Lambda, ctx: &Ctx, arn: &str) -> Result<Name, Error> {
     }
     let name = room.name(ctx, arn, None)?;
     if name.qualifier.is_some() {
-        return Err(Error::invalid("Tags on function aliases and versions are not supported. Please specify a function ARN."));
+        return Err(Error::invalid(
+            "Tags on function aliases and versions are not supported. Please specify a function ARN.",
+        ));
     }
     Ok(name)
 }
@@ -22,10 +24,15 @@ fn function(room: &Lambda, ctx: &Ctx, arn: &str) -> Result<Name, Error> {
 pub async fn tag_resource(room: &Lambda, ctx: &Ctx, input: TagResourceInput) -> Result<TagResourceOutput, Error> {
     let name = function(room, ctx, &input.resource)?;
     room.registry
-        .change(ctx.region.as_str(), &name.name, || room.missing(ctx, &name), |record, _, _| {
-            record.tags.extend(input.tags);
-            rules::tags(&record.tags)
-        })
+        .change(
+            ctx.region.as_str(),
+            &name.name,
+            || room.missing(ctx, &name),
+            |record, _, _| {
+                record.tags.extend(input.tags);
+                rules::tags(&record.tags)
+            },
+        )
         .await?;
     Ok(TagResourceOutput::default())
 }
@@ -34,10 +41,15 @@ pub async fn tag_resource(room: &Lambda, ctx: &Ctx, input: TagResourceInput) -> 
 pub async fn untag_resource(room: &Lambda, ctx: &Ctx, input: UntagResourceInput) -> Result<UntagResourceOutput, Error> {
     let name = function(room, ctx, &input.resource)?;
     room.registry
-        .change(ctx.region.as_str(), &name.name, || room.missing(ctx, &name), |record, _, _| {
-            record.tags.retain(|k, _| !input.tag_keys.contains(k));
-            Ok(())
-        })
+        .change(
+            ctx.region.as_str(),
+            &name.name,
+            || room.missing(ctx, &name),
+            |record, _, _| {
+                record.tags.retain(|k, _| !input.tag_keys.contains(k));
+                Ok(())
+            },
+        )
         .await?;
     Ok(UntagResourceOutput::default())
 }

@@ -1,6 +1,9 @@
 //! Changing code and configuration. Requests under way end on the old revision; new ones start on the new one.
 
-use super::function::{architecture, check_role, discard_unused, host_has, inspect, log_group, no_code, refuse, refuse_code, store_package, unsigned};
+use super::function::{
+    architecture, check_role, discard_unused, host_has, inspect, log_group, no_code, refuse, refuse_code,
+    store_package, unsigned,
+};
 use crate::api::*;
 use crate::error::Error;
 use crate::model::{Phase, Record, Version};
@@ -14,7 +17,11 @@ use squall_service::Ctx;
 /// # Errors
 /// `ResourceConflictException` while the function is being created or changed, `PreconditionFailedException` when the
 /// revision id does not match, those of the package.
-pub async fn update_function_code(room: &Lambda, ctx: &Ctx, input: UpdateFunctionCodeInput) -> Result<UpdateFunctionCodeOutput, Error> {
+pub async fn update_function_code(
+    room: &Lambda,
+    ctx: &Ctx,
+    input: UpdateFunctionCodeInput,
+) -> Result<UpdateFunctionCodeOutput, Error> {
     let name = latest_only(room, ctx, &input.function_name)?;
     if input.image_uri.is_some() {
         return Err(Error::invalid("Please don't provide ImageUri when updating a function with packageType Zip."));
@@ -103,9 +110,11 @@ fn set<T>(to: &mut T, from: Option<T>) {
 
 fn refuse_unserved(input: &UpdateFunctionConfigurationInput) -> Result<(), Error> {
     let vpc = input.vpc_config.as_ref().is_some_and(|v| {
-        v.subnet_ids.as_ref().is_some_and(|s| !s.is_empty()) || v.security_group_ids.as_ref().is_some_and(|s| !s.is_empty())
+        v.subnet_ids.as_ref().is_some_and(|s| !s.is_empty())
+            || v.security_group_ids.as_ref().is_some_and(|s| !s.is_empty())
     });
-    let dead_letter = input.dead_letter_config.as_ref().is_some_and(|d| d.target_arn.as_ref().is_some_and(|a| !a.is_empty()));
+    let dead_letter =
+        input.dead_letter_config.as_ref().is_some_and(|d| d.target_arn.as_ref().is_some_and(|a| !a.is_empty()));
     refuse(&[
         (vpc, "VpcConfig"),
         (dead_letter, "DeadLetterConfig"),
@@ -134,11 +143,13 @@ fn check_free(_room: &Lambda, ctx: &Ctx, record: &Record, revision: Option<&str>
     let arn = || view::arn(ctx.account.as_str(), record, None);
     if record.latest.state == Phase::Pending {
         return Err(Error::Conflict(
-            "The operation cannot be performed at this time. The function is currently in the following state: Pending".into(),
+            "The operation cannot be performed at this time. The function is currently in the following state: Pending"
+                .into(),
         ));
     }
     if record.latest.update == Phase::Pending {
-        let text = format!("The operation cannot be performed at this time. An update is in progress for resource: {}", arn());
+        let text =
+            format!("The operation cannot be performed at this time. An update is in progress for resource: {}", arn());
         return Err(Error::Conflict(text));
     }
     check_revision(revision, &record.latest.revision_id)

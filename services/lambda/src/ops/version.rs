@@ -17,7 +17,11 @@ const PAGE_MAX: usize = 50;
 /// # Errors
 /// `PreconditionFailedException`, `InvalidParameterValueException` when the code's SHA-256 is another one,
 /// `ResourceConflictException` while the function is being created.
-pub async fn publish_version(room: &Lambda, ctx: &Ctx, input: PublishVersionInput) -> Result<PublishVersionOutput, Error> {
+pub async fn publish_version(
+    room: &Lambda,
+    ctx: &Ctx,
+    input: PublishVersionInput,
+) -> Result<PublishVersionOutput, Error> {
     if input.publish_to.is_some() {
         return Err(Error::unserved("PublishTo"));
     }
@@ -100,7 +104,8 @@ pub async fn list_versions_by_function(
         all.push(listed(view::configuration(account, &entry.record, &entry.record.latest, Some(LATEST))));
     }
     let from = after.map_or(0, |n| n + 1);
-    let numbered = entry.versions.range(from..).map(|(_, v)| listed(view::configuration(account, &entry.record, v, None)));
+    let numbered =
+        entry.versions.range(from..).map(|(_, v)| listed(view::configuration(account, &entry.record, v, None)));
     all.extend(numbered);
     let more = all.len() > limit;
     all.truncate(limit);

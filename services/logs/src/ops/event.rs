@@ -49,7 +49,9 @@ pub async fn put_log_events(room: &Logs, ctx: &Ctx, input: PutLogEventsInput) ->
     if let (Some(first), Some(last)) = (events.first(), events.last())
         && last.timestamp.saturating_sub(first.timestamp) > DAY_MS
     {
-        return Err(Error::invalid("The batch of log events in a single PutLogEvents request cannot span more than 24 hours."));
+        return Err(Error::invalid(
+            "The batch of log events in a single PutLogEvents request cannot span more than 24 hours.",
+        ));
     }
     let now = ctx.time.0;
     let expired = expired_before(&group, now);
@@ -129,7 +131,11 @@ fn read_token(token: &str) -> Result<From, Error> {
 }
 
 /// Lines of many streams in the order of time, those that match a pattern.
-pub async fn filter_log_events(room: &Logs, ctx: &Ctx, input: FilterLogEventsInput) -> Result<FilterLogEventsOutput, Error> {
+pub async fn filter_log_events(
+    room: &Logs,
+    ctx: &Ctx,
+    input: FilterLogEventsInput,
+) -> Result<FilterLogEventsOutput, Error> {
     room.settle().await?;
     let group = room.group_by(ctx, input.log_group_name.as_deref(), input.log_group_identifier.as_deref())?;
     if input.log_stream_names.is_some() && input.log_stream_name_prefix.is_some() {

@@ -16,7 +16,11 @@ const PAGE_MAX: usize = 50;
 ///
 /// # Errors
 /// `ResourceAlreadyExistsException`, `InvalidParameterException`.
-pub async fn create_log_group(room: &Logs, ctx: &Ctx, input: CreateLogGroupInput) -> Result<CreateLogGroupOutput, Error> {
+pub async fn create_log_group(
+    room: &Logs,
+    ctx: &Ctx,
+    input: CreateLogGroupInput,
+) -> Result<CreateLogGroupOutput, Error> {
     if input.kms_key_id.is_some() {
         return Err(Error::invalid("kmsKeyId is not supported by this version of Squall"));
     }
@@ -37,10 +41,16 @@ pub async fn create_log_group(room: &Logs, ctx: &Ctx, input: CreateLogGroupInput
 }
 
 /// Deletes a group with everything in it.
-pub async fn delete_log_group(room: &Logs, ctx: &Ctx, input: DeleteLogGroupInput) -> Result<DeleteLogGroupOutput, Error> {
+pub async fn delete_log_group(
+    room: &Logs,
+    ctx: &Ctx,
+    input: DeleteLogGroupInput,
+) -> Result<DeleteLogGroupOutput, Error> {
     let group = room.group(ctx, &input.log_group_name)?;
     if group.record.read().protected {
-        return Err(Error::Validation("The log group cannot be deleted because deletion protection is enabled.".into()));
+        return Err(Error::Validation(
+            "The log group cannot be deleted because deletion protection is enabled.".into(),
+        ));
     }
     room.catalog.delete_group(&group).await?;
     let paths = group.streams.read().values().map(|s| s.path.clone()).collect();
@@ -51,9 +61,15 @@ pub async fn delete_log_group(room: &Logs, ctx: &Ctx, input: DeleteLogGroupInput
 }
 
 /// Lists groups by name.
-pub async fn describe_log_groups(room: &Logs, ctx: &Ctx, input: DescribeLogGroupsInput) -> Result<DescribeLogGroupsOutput, Error> {
+pub async fn describe_log_groups(
+    room: &Logs,
+    ctx: &Ctx,
+    input: DescribeLogGroupsInput,
+) -> Result<DescribeLogGroupsOutput, Error> {
     if input.log_group_name_prefix.is_some() && input.log_group_name_pattern.is_some() {
-        return Err(Error::invalid("LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters."));
+        return Err(Error::invalid(
+            "LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters.",
+        ));
     }
     if input.include_linked_accounts == Some(true) || input.account_identifiers.is_some() {
         return Err(Error::invalid("linked accounts are not supported by this version of Squall"));
@@ -62,7 +78,8 @@ pub async fn describe_log_groups(room: &Logs, ctx: &Ctx, input: DescribeLogGroup
     let limit = limit(input.limit, PAGE_MAX, PAGE_MAX);
     let after = input.next_token.unwrap_or_default();
     let pattern = input.log_group_name_pattern.map(|p| p.to_lowercase());
-    let ids: Option<Vec<String>> = input.log_group_identifiers.map(|l| l.iter().map(|i| group_name(i).to_owned()).collect());
+    let ids: Option<Vec<String>> =
+        input.log_group_identifiers.map(|l| l.iter().map(|i| group_name(i).to_owned()).collect());
     let matches = |r: &GroupRecord| {
         r.name > after
             && input.log_group_name_prefix.as_ref().is_none_or(|p| r.name.starts_with(p.as_str()))
@@ -107,7 +124,11 @@ fn shown(ctx: &Ctx, group: &Group) -> Result<LogGroup, Error> {
 }
 
 /// Sets how long lines are kept.
-pub async fn put_retention_policy(room: &Logs, ctx: &Ctx, input: PutRetentionPolicyInput) -> Result<PutRetentionPolicyOutput, Error> {
+pub async fn put_retention_policy(
+    room: &Logs,
+    ctx: &Ctx,
+    input: PutRetentionPolicyInput,
+) -> Result<PutRetentionPolicyOutput, Error> {
     let days = input.retention_in_days;
     if !RETENTIONS.contains(&days) {
         return Err(Error::invalid(format!("Invalid retentionInDays: {days}. Valid values are: {RETENTIONS:?}")));

@@ -10,14 +10,22 @@ use squall_store::Durability;
 use std::sync::Arc;
 
 /// Makes a stream.
-pub async fn create_log_stream(room: &Logs, ctx: &Ctx, input: CreateLogStreamInput) -> Result<CreateLogStreamOutput, Error> {
+pub async fn create_log_stream(
+    room: &Logs,
+    ctx: &Ctx,
+    input: CreateLogStreamInput,
+) -> Result<CreateLogStreamOutput, Error> {
     let group = room.group(ctx, &input.log_group_name)?;
     room.catalog.create_stream(&group, &input.log_stream_name, ctx.time.0, Durability::Durable).await?;
     Ok(CreateLogStreamOutput::default())
 }
 
 /// Deletes a stream with its lines.
-pub async fn delete_log_stream(room: &Logs, ctx: &Ctx, input: DeleteLogStreamInput) -> Result<DeleteLogStreamOutput, Error> {
+pub async fn delete_log_stream(
+    room: &Logs,
+    ctx: &Ctx,
+    input: DeleteLogStreamInput,
+) -> Result<DeleteLogStreamOutput, Error> {
     let group = room.group(ctx, &input.log_group_name)?;
     let stream = room.stream(&group, &input.log_stream_name)?;
     room.catalog.delete_stream(&group, &input.log_stream_name).await?;
@@ -26,7 +34,11 @@ pub async fn delete_log_stream(room: &Logs, ctx: &Ctx, input: DeleteLogStreamInp
 }
 
 /// Lists streams by name or by the time of their last line.
-pub async fn describe_log_streams(room: &Logs, ctx: &Ctx, input: DescribeLogStreamsInput) -> Result<DescribeLogStreamsOutput, Error> {
+pub async fn describe_log_streams(
+    room: &Logs,
+    ctx: &Ctx,
+    input: DescribeLogStreamsInput,
+) -> Result<DescribeLogStreamsOutput, Error> {
     room.settle().await?;
     let group = room.group_by(ctx, input.log_group_name.as_deref(), input.log_group_identifier.as_deref())?;
     let by_time = input.order_by.as_deref() == Some("LastEventTime");

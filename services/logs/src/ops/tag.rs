@@ -53,7 +53,11 @@ pub async fn untag_log_group(room: &Logs, ctx: &Ctx, input: UntagLogGroupInput) 
 }
 
 /// Tags of a group by name.
-pub async fn list_tags_log_group(room: &Logs, ctx: &Ctx, input: ListTagsLogGroupInput) -> Result<ListTagsLogGroupOutput, Error> {
+pub async fn list_tags_log_group(
+    room: &Logs,
+    ctx: &Ctx,
+    input: ListTagsLogGroupInput,
+) -> Result<ListTagsLogGroupOutput, Error> {
     let group = room.group(ctx, &input.log_group_name)?;
     let tags = group.record.read().tags.clone();
     Ok(ListTagsLogGroupOutput { tags: Some(tags) })
