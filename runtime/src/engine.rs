@@ -139,6 +139,10 @@ impl Engine {
     pub fn requeue(self: &Arc<Self>, call: Call) {
         self.tell(|core, now| {
             let request = call.request;
+            if call.reply.is_closed() {
+                // Its caller has gone, and with it what bounds the wait.
+                return core.pool.answered(request);
+            }
             core.calls.insert(request, call);
             core.pool.requeue(request, now);
         });
@@ -303,26 +307,23 @@ impl Runtime {
             Ok(id)
         })?;
         let mut waiting = Waiting { engine, request, is_over: false };
-        let lost = |_| InvokeError::Start("the instance was lost".into());
-        let mut answered = timeout(patience, &mut answer).await;
-        if answered.is_err() {
+        // More than one round only where the request runs when its patience is over: then the function's timeout bounds it.
+        loop {
+            if let Ok(reply) = timeout(patience, &mut answer).await {
+                waiting.is_over = true;
+                return reply.map_err(|_| InvokeError::Start("the instance was lost".into()))?;
+            }
             if engine.cancel(request) {
                 waiting.is_over = true;
                 return Err(InvokeError::NoCapacity);
             }
-            answered = Ok(answer.await);
-        }
-        waiting.is_over = true;
-        match answered {
-            Ok(reply) => reply.map_err(lost)?,
-            Err(_) => Err(InvokeError::NoCapacity),
         }
     }
 
-    /// Lets instances of the function drain, but for those of revision `keep`: after a change of code or configuration, or with
-    /// `None` when the function is deleted. No request is dropped.
-    pub fn retire(&self, function_arn: &str, keep: Option<u64>) {
-        self.engine.tell(|core, _| core.pool.retire(function_arn, keep));
+    /// Lets instances drain, dropping no request: with `keep_revision` those of `$LATEST` with a lower revision, after a change
+    /// of code or configuration; with `None` all of the function, when it is deleted.
+    pub fn retire(&self, function_arn: &str, keep_revision: Option<u64>) {
+        self.engine.tell(|core, _| core.pool.retire(function_arn, keep_revision));
     }
 
     /// Tells the reserved concurrency of a function that may not have been invoked yet: the rest of the account shares what is

@@ -15,7 +15,7 @@ pub struct Function {
     pub name: String,
     /// `$LATEST` or a number.
     pub version: String,
-    /// Grows with every change of code or configuration of this version.
+    /// Grows with every change of code or configuration, also when a function of the same name is made anew.
     pub revision: u64,
     /// Region.
     pub region: String,

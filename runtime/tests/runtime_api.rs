@@ -259,6 +259,51 @@ async fn bodies_come_chunked_expected_pipelined_or_too_large() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn garbage_costs_only_its_connection() {
+    let play = Play::new(|_| (), |_| ());
+    let answer = play.invoke("1");
+    let address = play.fake.worker(0).await;
+    let parts: [&[u8]; 12] = [
+        b"GET /2018-06-01/runtime/invocation/",
+        b"POST ",
+        b" HTTP/1.1",
+        b"\r\n",
+        b"\r\n\r\n",
+        b"Content-Length: ",
+        b"99999999999999999999",
+        b"Transfer-Encoding: chunked\r\n",
+        b"-1",
+        b"fffffffffffffffff",
+        b"\xff\x00",
+        b"3\r\nabc\r\n",
+    ];
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    for _ in 0..300 {
+        let mut client = TcpStream::connect(address).expect("connects");
+        for _ in 0..8 {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            // The other side may have closed already.
+            let _ = client.write_all(parts[usize::try_from(seed % 12).expect("small")]);
+        }
+    }
+    let mut client = loop {
+        // The instance's connections are bounded: room comes back as the others are closed.
+        let mut client = Client::connect(address).await;
+        client.send("GET /2018-06-01/runtime/none HTTP/1.1\r\n\r\n");
+        let mut byte = [0];
+        if client.0.peek(&mut byte).unwrap_or(0) > 0 {
+            client.read();
+            break client;
+        }
+    };
+    let (head, _) = client.next();
+    client.post(&format!("invocation/{}/response", header(&head, "Lambda-Runtime-Aws-Request-Id")), "1");
+    assert_eq!(answer.await.expect("an answer").text(), "1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_init_that_takes_too_long_is_repeated_inside_the_invocation() {
     let play = Play::new(|o| o.init_timeout_s = 1, |f| f.timeout = Duration::from_secs(2));
     let answer = play.invoke("1");

@@ -1,6 +1,6 @@
 //! Room on the machine and in the account: when a start may happen, and who is refused.
 
-use super::{Action, Group, GroupId, Instance, Phase, Pool, RequestId, Usage};
+use super::{Action, Group, GroupId, Instance, LATEST, Phase, Pool, RequestId, Usage};
 use crate::{Function, ThrottleReason};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -63,13 +63,15 @@ impl Pool {
             return id;
         }
         let id = self.next_id();
+        let newest = self.newest.get(&function.function_arn);
+        let is_old = function.version == LATEST && newest.is_some_and(|revision| function.revision < *revision);
         let group = Group {
             function: function.clone(),
             idle: Vec::new(),
             queue: VecDeque::new(),
             starting: 0,
             live: 0,
-            retired: false,
+            retired: is_old,
             broken: false,
         };
         self.groups.insert(id, group);

@@ -22,6 +22,7 @@ pub type InstanceId = u64;
 /// Names an admitted request.
 pub type RequestId = u64;
 type GroupId = u64;
+const LATEST: &str = "$LATEST";
 
 /// The pool's bounds.
 #[derive(Clone, Debug)]
@@ -111,6 +112,9 @@ pub struct Pool {
     groups: HashMap<GroupId, Group>,
     instances: HashMap<InstanceId, Instance>,
     requests: HashMap<RequestId, Pending>,
+    /// The revision of `$LATEST` that is current, for functions that were changed: a request that was resolved before the
+    /// change may come after it.
+    newest: HashMap<String, u64>,
     /// Groups that want a start and found no room, in turn.
     hungry: VecDeque<GroupId>,
     actions: Vec<Action>,
@@ -130,6 +134,7 @@ impl Pool {
             groups: HashMap::new(),
             instances: HashMap::new(),
             requests: HashMap::new(),
+            newest: HashMap::new(),
             hungry: VecDeque::new(),
             actions: Vec::new(),
             last_id: 0,
@@ -268,15 +273,18 @@ impl Pool {
         self.forget_if_empty(entry.group);
     }
 
-    /// Lets the function's instances drain, but for those of revision `keep` and of published versions: idle ones end, others end when no request of
-    /// their revision waits.
+    /// Lets instances drain: with `keep`, those of `$LATEST` with a lower revision (published versions do not change);
+    /// without, all of the function. Idle ones end, others end when no request of their revision waits.
     pub fn retire(&mut self, function_arn: &str, keep: Option<u64>) {
+        match keep {
+            Some(revision) => self.newest.insert(function_arn.to_owned(), revision),
+            None => self.newest.remove(function_arn),
+        };
         let groups = self.usage.get(function_arn).map(|u| u.groups.clone()).unwrap_or_default();
         for id in groups {
             let Some(group) = self.groups.get_mut(&id) else { continue };
-            // A published version never changes: only `$LATEST` has revisions that give way to newer ones.
-            let is_published = group.function.version != "$LATEST";
-            if keep.is_some_and(|keep| is_published || keep == group.function.revision) {
+            let function = &group.function;
+            if keep.is_some_and(|revision| function.version != LATEST || function.revision >= revision) {
                 continue;
             }
             group.retired = true;

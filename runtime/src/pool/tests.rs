@@ -214,6 +214,19 @@ fn a_new_revision_drains_the_old_one() {
 }
 
 #[test]
+fn a_request_of_an_old_revision_that_comes_late_leaves_no_instance() {
+    let mut pool = Pool::new(limits());
+    pool.retire("f", Some(2));
+    let one = pool.request(&function("f", 1), NOW).expect("admitted");
+    let instance = started(&mut pool);
+    pool.ready(instance, NOW);
+    pool.answered(one);
+    said(&mut pool);
+    pool.ready(instance, NOW);
+    assert_eq!(said(&mut pool), [format!("kill {instance}")]);
+}
+
+#[test]
 fn rest_freezes_then_ends_an_instance() {
     let mut pool = Pool::new(limits());
     let f = function("f", 1);
