@@ -1,0 +1,41 @@
+//! The data plane: requests to deployed APIs become events, answers become HTTP again.
+//!
+//! `rest` and `http` route a request through their stage's table; `auth` decides on callers; `event1` and `event2` build the
+//! two formats of events and `answer` reads the two formats of answers; `mock` and `cors` answer without a function.
+
+mod answer;
+mod auth;
+mod call;
+mod cors;
+mod event1;
+mod event2;
+mod http;
+mod mock;
+mod rest;
+mod text;
+
+use crate::room::ApiGateway;
+use async_trait::async_trait;
+use squall_protocol::Reply;
+use squall_service::{Front, HttpRequest};
+
+/// Most bytes of a request's body.
+const BODY_BYTES_MAX: usize = 10 * 1024 * 1024;
+
+#[async_trait]
+impl Front for ApiGateway {
+    fn body_bytes_max(&self) -> usize {
+        BODY_BYTES_MAX
+    }
+
+    async fn serve(&self, id: &str, region: &str, request: HttpRequest) -> Reply {
+        let here = |of: &str| region.is_empty() || of == region;
+        if let Some(api) = self.http.by_id(id).filter(|d| here(&d.head.region)) {
+            return http::serve(self, &api, request).await;
+        }
+        match self.rest.by_id(id).filter(|d| here(&d.head.region)) {
+            Some(api) => rest::serve(self, &api, request).await,
+            None => text::message(404, "Not Found"),
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! How stored things are shown.
+
+pub mod http;
+pub mod rest;
