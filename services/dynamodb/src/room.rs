@@ -27,6 +27,15 @@ pub struct DynamoDb {
     pub(crate) counts: Counts,
     /// Wakes the worker when there is something to do at once.
     pub(crate) work: Arc<Notify>,
+    /// Wakes the counting loop, which then finds the room gone.
+    pub(crate) stop_counts: Arc<Notify>,
+}
+
+impl Drop for DynamoDb {
+    fn drop(&mut self) {
+        self.work.notify_one();
+        self.stop_counts.notify_one();
+    }
 }
 
 /// A single write, ready for the engine.
@@ -53,8 +62,11 @@ impl DynamoDb {
     pub async fn open_with(deps: Deps, options: Options) -> Result<Arc<DynamoDb>, Error> {
         let catalog = Catalog::load(deps.state.clone()).await?;
         let work = Arc::new(Notify::new());
-        let room = Arc::new(DynamoDb { deps, options, catalog, counts: Counts::default(), work });
+        let stop_counts = Arc::new(Notify::new());
+        let counts = Counts::default();
+        let room = Arc::new(DynamoDb { deps, options, catalog, counts, work, stop_counts });
         tokio::spawn(worker::run(Arc::downgrade(&room), room.work.clone()));
+        tokio::spawn(worker::run_counts(Arc::downgrade(&room), room.stop_counts.clone()));
         Ok(room)
     }
 

@@ -1,7 +1,7 @@
 //! What happens by itself: rows of deleted tables go, new indexes fill up, expired items go, items are counted.
 //!
-//! One loop per room. It ends when the room is dropped. Everything it does is found again from the state after a crash:
-//! garbage notes, `backfilling` in definitions, the time to live itself.
+//! Two loops per room, one of them for counting, which may take long. They end when the room is dropped. Everything they do
+//! is found again from the state after a crash: garbage notes, `backfilling` in definitions, the time to live itself.
 
 use crate::codec;
 use crate::error::Error;
@@ -30,6 +30,9 @@ const SLICE_BYTES: usize = 1024 * 1024;
 const TTL_PAST_MAX_S: i64 = 5 * 365 * 24 * 3600;
 /// Share of the worker's time for one table's looks: the next one waits this many times as long as the last one took.
 const TTL_REST: u32 = 20;
+/// A long look rests after each page so many times as long as the page took, and no longer than the bound.
+const REST: u32 = 9;
+const REST_MAX: Duration = Duration::from_secs(2);
 /// Most notes of deleted tables that are read at once.
 const GARBAGE_MAX: usize = 10_000;
 
@@ -74,16 +77,24 @@ impl Counts {
 
 /// Works until the room is gone.
 pub(crate) async fn run(room: Weak<DynamoDb>, work: Arc<Notify>) {
-    loop {
-        match room.upgrade() {
-            Some(room) => {
-                if let Err(error) = room.work().await {
-                    tracing::warn!(%error, "dynamodb: background work failed and is tried again");
-                }
-            }
-            None => return,
+    while let Some(room) = room.upgrade() {
+        if let Err(error) = room.work().await {
+            tracing::warn!(%error, "dynamodb: background work failed and is tried again");
         }
+        // The room must not be kept alive while nothing is to be done.
+        drop(room);
         let _ = tokio::time::timeout(LOOK, work.notified()).await;
+    }
+}
+
+/// Counts until the room is gone.
+pub(crate) async fn run_counts(room: Weak<DynamoDb>, stop: Arc<Notify>) {
+    while let Some(room) = room.upgrade() {
+        if let Err(error) = room.count_all().await {
+            tracing::warn!(%error, "dynamodb: counting items failed and is tried again");
+        }
+        drop(room);
+        let _ = tokio::time::timeout(LOOK, stop.notified()).await;
     }
 }
 
@@ -108,11 +119,28 @@ impl DynamoDb {
                 let rest = self.options.ttl_interval().max(took * TTL_REST);
                 self.counts.change(table.id, |c| c.ttl_due = now.plus(rest));
             }
+        }
+        Ok(())
+    }
+
+    /// Counts every table whose count is due.
+    ///
+    /// # Errors
+    /// The state failed; what is left is counted the next time.
+    pub(crate) async fn count_all(&self) -> Result<(), Error> {
+        for table in self.catalog.all() {
+            let now = self.deps.clock.now();
             if now >= self.counts.due(table.id).count_due {
                 self.count(&table, now).await?;
             }
         }
         Ok(())
+    }
+
+    /// Waits after a page of a long look, so that looks take a tenth of one reader's time.
+    async fn rest(&self, page_began: Millis) {
+        let took = self.deps.clock.now().since(page_began);
+        tokio::time::sleep((took * REST).min(REST_MAX)).await;
     }
 
     async fn remove_garbage(&self) -> Result<(), Error> {
@@ -189,6 +217,7 @@ impl DynamoDb {
         let (from, to) = Rows::Table(table.id).segment(0, 1);
         let mut next: Option<Key> = None;
         loop {
+            let began = self.deps.clock.now();
             let name = attribute.clone();
             let mut range = Range::new(from.clone(), to.clone())
                 .limit(SLICE_ROWS)
@@ -217,6 +246,7 @@ impl DynamoDb {
                 Some(key) => next = Some(key),
                 None => return Ok(()),
             }
+            self.rest(began).await;
         }
     }
 
@@ -255,6 +285,7 @@ impl DynamoDb {
         let (from, to) = rows.segment(0, 1);
         let mut next: Option<Key> = None;
         loop {
+            let began = self.deps.clock.now();
             let seen = sums.clone();
             let mut range = Range::new(from.clone(), to.clone()).sift(move |_, value| {
                 seen.0.fetch_add(1, Ordering::Relaxed);
@@ -268,6 +299,7 @@ impl DynamoDb {
                 Some(key) => next = Some(key),
                 None => break,
             }
+            self.rest(began).await;
         }
         Ok(Count { items: sums.0.load(Ordering::Relaxed), bytes: sums.1.load(Ordering::Relaxed) })
     }

@@ -20,6 +20,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Most bytes of the items of a transaction.
+const ITEMS_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How long a token is remembered.
 const TOKEN_LIFE: Duration = Duration::from_secs(600);
 /// As for single writes.
@@ -74,6 +76,9 @@ impl DynamoDb {
             .map(|token| Token { key: tables::token(ctx.region.as_str(), &token), digest: digest(&wires) });
         let asked: Vec<Asked> =
             wires.into_iter().map(|wire| asked(Fields::new(shape, wire))).collect::<Result<_, _>>()?;
+        if asked.iter().map(|a| a.item.size_bytes()).sum::<usize>() > ITEMS_BYTES_MAX {
+            return Err(Error::validation("The aggregate size of the items in the transaction exceeds 4 MB"));
+        }
         let (tables, done) = self.transact(ctx, &asked, token).await?;
         let mut costs: BTreeMap<String, (TableRef, Spent)> = BTreeMap::new();
         let mut collections: BTreeMap<String, Vec<Wire>> = BTreeMap::new();

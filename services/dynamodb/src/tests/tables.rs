@@ -164,12 +164,25 @@ async fn expired_items_go_and_others_stay() {
 #[tokio::test]
 async fn items_are_counted_after_a_while() {
     let cloud = with_tables().await;
-    cloud.room.work().await.expect("counted");
+    cloud.room.count_all().await.expect("counted");
     for pk in ["a", "b"] {
         cloud.ok("PutItem", json!({"TableName": "ttt", "Item": {"pk": {"S": pk}}})).await;
     }
     assert_eq!(cloud.ok("DescribeTable", json!({"TableName": "ttt"})).await["Table"]["ItemCount"], 0);
     cloud.advance(7 * 3600);
-    cloud.room.work().await.expect("counted again");
+    cloud.room.count_all().await.expect("counted again");
     assert_eq!(cloud.ok("DescribeTable", json!({"TableName": "ttt"})).await["Table"]["ItemCount"], 2);
+}
+
+#[tokio::test]
+async fn the_loops_end_with_the_room() {
+    let cloud = Cloud::new().await;
+    let (work, stop) = (cloud.room.work.clone(), cloud.room.stop_counts.clone());
+    drop(cloud);
+    let ended = async {
+        while Arc::strong_count(&work) + Arc::strong_count(&stop) > 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(4), ended).await.expect("both loops end at once");
 }
