@@ -10,6 +10,6 @@ mod server;
 mod tools;
 
 pub use http::{Response, send, signed};
-pub use process::{Finished, is_alive, run, signal};
+pub use process::{Finished, is_alive, run, signal, until};
 pub use server::{Credentials, Options, Server};
 pub use tools::{clients, node_modules, python, repository, sdk_dir, squall};

@@ -1,3 +1,12 @@
 //! End-to-end tests: every test starts a server of its own and is one of its customers.
 
+mod aws_cli;
+mod backup;
+mod cli;
 mod clients;
+mod crash;
+mod deploy;
+mod hostile;
+mod leftovers;
+mod load;
+mod server;

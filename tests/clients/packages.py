@@ -1,0 +1,103 @@
+"""Zip files that are broken or hostile, through CreateFunction."""
+
+import io
+import os
+import stat
+import struct
+import zipfile
+
+import kit
+from kit import fails
+
+fn = kit.client("lambda")
+ROLE = kit.role()
+CORRUPT = "Could not unzip uploaded file. Please check your file, then try to upload again."
+
+
+def create(code, **options):
+    return fn.create_function(
+        FunctionName=kit.name(), Runtime=kit.PYTHON, Role=ROLE, Handler="index.handler", Code={"ZipFile": code}, **options
+    )
+
+
+def refused(code, message=CORRUPT):
+    fails("InvalidParameterValueException", message, create, code, status=400)
+    assert os.path.exists(os.environ["SQUALL_TEST_DATA"])
+
+
+def with_entry(name, data=b"x", mode=0o100644, extra=None):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as z:
+        info = zipfile.ZipInfo("placeholder")
+        info.filename = name
+        info.external_attr = mode << 16
+        z.writestr(info, data)
+        z.writestr("index.py", "def handler(e, c): return 1\n")
+    return out.getvalue()
+
+
+def test_no_zips():
+    good = kit.zipped("def handler(e, c): return 1\n")
+    for code in [b"x", b"PK\x03\x04", good[:-5], good[: len(good) // 2], b"\0" * 1000, os.urandom(5000), good[:60] + b"\xff" * 20 + good[80:]]:
+        refused(code)
+    empty = io.BytesIO()
+    zipfile.ZipFile(empty, "w").close()
+    fails("InvalidParameterValueException", "Uploaded file must be a non-empty zip", create, empty.getvalue())
+    fails("InvalidParameterValueException", None, create, b"")
+
+
+def test_names_that_lead_out():
+    for name in ["../evil", "a/../../evil", "/etc/evil", "..\\evil", "a/..", "..", "C:\\evil", "a\0b"]:
+        fails("InvalidParameterValueException", None, create, with_entry(name), status=400)
+    for root, _, files in os.walk(os.environ["SQUALL_TEST_SCRATCH"]):
+        assert not any("evil" in f for f in files), root
+
+
+def test_links_and_devices():
+    """A link may stay inside of the package; one that leads out gives nothing of the host's."""
+    for mode in (stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK):
+        fails("InvalidParameterValueException", None, create, with_entry("dev", b"", mode | 0o644), status=400)
+    for target in [b"/etc/passwd", b"../../../etc/passwd", b"/", b"x" * 5000]:
+        try:
+            create(with_entry("link", target, stat.S_IFLNK | 0o777))
+        except kit.ClientError as e:
+            kit.equal(e.response["Error"]["Code"], "InvalidParameterValueException")
+
+
+def test_bombs():
+    zeros = io.BytesIO()
+    with zipfile.ZipFile(zeros, "w", zipfile.ZIP_DEFLATED) as z:
+        with z.open("zeros", "w", force_zip64=True) as f:
+            for _ in range(300):
+                f.write(b"\0" * (1 << 20))
+    refused(zeros.getvalue(), "Unzipped size must be smaller than 262144000 bytes")
+    lying = bytearray(zeros.getvalue())
+    at = lying.rfind(b"PK\x01\x02")
+    struct.pack_into("<I", lying, at + 24, 100)
+    fails("InvalidParameterValueException", None, create, bytes(lying))
+    many = io.BytesIO()
+    with zipfile.ZipFile(many, "w") as z:
+        for i in range(70_000):
+            z.writestr(f"f{i}", b"")
+    try:
+        create(many.getvalue())
+    except kit.ClientError as e:
+        kit.equal(e.response["Error"]["Code"], "InvalidParameterValueException")
+
+
+def test_two_of_a_name():
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as z:
+        for text in ("def handler(e, c): return 1\n", "def handler(e, c): return 2\n"):
+            z.writestr("index.py", text)
+    try:
+        create(out.getvalue())
+    except kit.ClientError as e:
+        kit.equal(e.response["Error"]["Code"], "InvalidParameterValueException")
+
+
+def test_afterwards_good_ones_work():
+    kit.equal(kit.invoke(kit.function("def handler(e, c): return 1\n"))[0], 1)
+
+
+kit.main(globals())

@@ -1,0 +1,107 @@
+//! Backups of a live system, and data directories that cannot be used.
+
+use crate::load::{Customer, Writer, zip};
+use serde_json::json;
+use squall_testkit::{Options, Server, python, run};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+#[test]
+fn a_backup_of_a_live_system_is_a_consistent_cut() {
+    let server = Server::start();
+    let customer = Customer::of(&server);
+    customer.make_table("items");
+    let role = customer.make_role("r");
+    assert_eq!(customer.make_function("f", &role, "python3.11", &zip("index.py", "def handler(e, c):\n    return e\n")), Some(201));
+    customer.wait_active("f");
+    for n in 0..200 {
+        assert_eq!(customer.put("items", &format!("before-{n}")), Some(200));
+    }
+    let writers: Vec<_> = (0..3)
+        .map(|w| {
+            let c = customer.clone();
+            Writer::start(0, move |n| {
+                let id = format!("during-{w}-{n}");
+                Some((c.put("items", &id)?, id))
+            })
+        })
+        .collect();
+    let file = server.scratch().join("backup.tar");
+    let shown = file.display().to_string();
+    let made = server.squall(&["backup", &shown, "--json"]).json();
+    assert_eq!(made["bytes"], fs::metadata(&file).expect("the file").len());
+    server.squall(&["backup", &shown]).fails(&["never written over"]);
+    let written: Vec<_> = writers.into_iter().map(Writer::end).collect();
+
+    let data = server.scratch().join("restored");
+    let restored = server.squall(&["restore", &shown, "--data", &data.display().to_string()]).ok();
+    assert!(restored.contains("restored into"), "{restored}");
+    server.squall(&["restore", &shown, "--data", &data.display().to_string()]).fails(&["not empty"]);
+    let copy = Server::start_with(Options { data: Some(data), ..Options::default() });
+    assert_eq!(copy.credentials().secret_access_key, server.credentials().secret_access_key, "the same cloud");
+    let customer = Customer::of(&copy);
+    assert!((0..200).all(|n| customer.has("items", &format!("before-{n}"))), "all from before the backup");
+    for ids in written {
+        // One writer's items come one after the other: those in the cut are the first ones, without a gap.
+        let kept: Vec<bool> = ids.iter().map(|id| customer.has("items", id)).collect();
+        let first_missing = kept.iter().position(|k| !k).unwrap_or(kept.len());
+        assert!(kept[first_missing..].iter().all(|k| !k), "a gap in the cut after {first_missing} of {} items", kept.len());
+    }
+    assert_eq!(customer.invoke("f", "RequestResponse", &json!({ "x": 1 })).expect("an answer"), (200, r#"{"x": 1}"#.into()));
+}
+
+#[test]
+fn files_that_are_no_backup_are_refused() {
+    let server = Server::start();
+    let file = server.scratch().join("x.tar");
+    fs::write(&file, b"nothing").expect("write a file");
+    let data = server.scratch().join("never");
+    let (file, target) = (file.display().to_string(), data.display().to_string());
+    server.squall(&["restore", &file, "--data", &target]).fails(&["backup"]);
+    assert!(!data.exists(), "nothing is left behind");
+}
+
+#[test]
+fn one_server_per_data_directory() {
+    let server = Server::start();
+    let refused = Server::refused(&Options { data: Some(server.data()), ..Options::default() });
+    assert!(refused.contains("in use by another server") && refused.contains(&server.data().display().to_string()), "{refused}");
+    assert_eq!(server.health()["status"], "ok", "the first one goes on");
+}
+
+fn sqlite(state: &Path, statement: &str) {
+    let program = "import sqlite3, sys\nc = sqlite3.connect(sys.argv[1])\nc.execute(sys.argv[2])\nc.commit()\nc.close()";
+    run(Command::new(python()).args(["-c", program]).arg(state).arg(statement)).ok();
+}
+
+/// A data directory of a server that has ended, and its state file.
+fn ended() -> (Server, Options, std::path::PathBuf) {
+    let mut server = Server::start();
+    Customer::of(&server).make_table("t");
+    assert_eq!(server.stop(), Some(0));
+    let options = Options { data: Some(server.data()), ..Options::default() };
+    let state = server.data().join("state.db");
+    assert!(state.is_file(), "the state is in {}", state.display());
+    (server, options, state)
+}
+
+#[test]
+fn a_newer_schema_is_refused() {
+    let (_server, options, state) = ended();
+    sqlite(&state, "pragma user_version = 99");
+    let refused = Server::refused(&options);
+    assert!(refused.contains("schema 99") && refused.contains("upgrade the program"), "{refused}");
+    assert!(refused.contains(&state.display().to_string()), "{refused}");
+}
+
+#[test]
+fn a_damaged_file_is_refused_by_name() {
+    let (_server, options, state) = ended();
+    let mut bytes = fs::read(&state).expect("read the state");
+    bytes[..64].fill(0x5a);
+    fs::write(&state, &bytes).expect("damage the state");
+    let refused = Server::refused(&options);
+    assert!(refused.contains(&state.display().to_string()) && refused.contains("not a readable Squall state"), "{refused}");
+    assert_eq!(fs::read(&state).expect("read the state"), bytes, "what cannot be read is left as it is");
+}
