@@ -23,9 +23,9 @@ fn unknown_and_unsupported_keys_name_file_line_and_key() {
         ("org: me", "serverless.yml:4: `org` is not supported: it belongs to the Serverless Dashboard; remove it"),
         (
             "plugins:\n  - serverless-offline",
-            "serverless.yml:5: the plugin `serverless-offline` is not supported: not needed, this cloud is local; remove it",
+            "serverless.yml:5: `plugins: serverless-offline` is not supported: not needed, this cloud is local; remove it",
         ),
-        ("plugins: [x]", "serverless.yml:4: the plugin `x` is not supported: a deploy runs no plugins"),
+        ("plugins: [x]", "serverless.yml:4: `plugins: x` is not supported: a deploy runs no plugins"),
         (
             "functions:\n  f:\n    handler: a.b\n    memroySize: 1",
             "serverless.yml:7: unknown key `functions.f.memroySize`; did you mean `memorySize`?",

@@ -118,7 +118,7 @@ fn plugins(top: &mut Table<'_>) -> Result<(), Error> {
         }
         _ => "a deploy runs no plugins",
     };
-    Err(at(&first.at, format!("the plugin `{name}` is not supported: {why}")))
+    Err(at(&first.at, format!("`plugins: {name}` is not supported: {why}")))
 }
 
 /// Version 4's `stages`: only `params`, which variables read.
