@@ -176,7 +176,8 @@ mod tests {
 
     #[test]
     fn settings_that_cannot_be_used_are_refused_by_name() {
-        let cases: [(fn(&mut Up), &str); 6] = [
+        type Change = fn(&mut Up);
+        let cases: [(Change, &str); 6] = [
             (|u| u.listen = Some("nowhere".into()), "--listen"),
             (|u| u.state = Some("postgres://x".into()), "not served"),
             (|u| u.account = Some("12".into()), "--account"),

@@ -15,7 +15,7 @@ use squall_gateway::{Gateway, Options, Parts};
 use squall_iam::Iam;
 use squall_lambda::Lambda;
 use squall_logs::Logs;
-use squall_runtime::{EndpointServer, Launcher, ProcessLauncher, Runtime, Source};
+use squall_runtime::{EndpointServer, Launcher, ProcessLauncher, Runtime, SdkState, Source};
 use squall_sandbox::Sandbox;
 use squall_service::{Deps, Identity, Invoke, LogSink, Room};
 use squall_store::State;
@@ -134,7 +134,7 @@ pub async fn build(settings: &Settings, address: SocketAddr) -> Result<Cloud> {
     rooms.extend(iam.rooms());
     rooms.extend(apis.rooms());
     let pages = Arc::new(Pages::new(deps.clone(), settings.data.clone(), engine.backup));
-    health(&pages, settings, &sandbox, &runtime);
+    health(&pages, settings, &sandbox, &runtime, &logs);
     let gateway = Gateway::new(
         Options {
             account: settings.account.clone(),
@@ -169,11 +169,32 @@ async fn start_sandbox(settings: &Settings) -> Result<Sandbox> {
         .context("isolate functions (see `squall doctor`; a weaker level must be chosen by name: --isolation namespaces or none)")
 }
 
-fn health(pages: &Pages, settings: &Settings, sandbox: &Sandbox, runtime: &Runtime) {
-    let (level, sandbox, runtime) = (settings.isolation, sandbox.clone(), runtime.clone());
+fn health(pages: &Pages, settings: &Settings, sandbox: &Sandbox, runtime: &Runtime, logs: &Arc<Logs>) {
+    let (level, note) = (settings.isolation, sandbox.note().to_owned());
     pages.probe("isolation", Box::new(move || json!(level)));
-    pages.probe("sandbox", Box::new(move || json!(sandbox.stats())));
-    pages.probe("functions", Box::new(move || json!(runtime.stats())));
+    pages.probe("isolation_note", Box::new(move || json!(note)));
+    let pools = sandbox.clone();
+    pages.probe("sandbox", Box::new(move || json!(pools.stats())));
+    let functions = runtime.clone();
+    pages.probe("functions", Box::new(move || json!(functions.stats())));
+    let host = runtime.clone();
+    let sdk = |state: &SdkState| match state {
+        SdkState::Ready(_) => json!("ready"),
+        SdkState::NotNeeded => json!("not needed"),
+        SdkState::Failed(why) => json!({ "failed": why }),
+    };
+    pages.probe(
+        "runtimes",
+        Box::new(move || {
+            let found: Vec<_> =
+                host.runtimes_so_far().iter().map(|f| json!({ "id": f.id, "version": f.version })).collect();
+            let sdks: serde_json::Map<_, _> =
+                host.sdks().iter().map(|(name, state)| (name.clone(), sdk(state))).collect();
+            json!({ "found": found, "sdk": sdks })
+        }),
+    );
+    let logs = logs.clone();
+    pages.probe("log_lines_dropped", Box::new(move || json!(logs.dropped())));
 }
 
 /// Serves the platform's endpoint inside sandboxes; the gateway exists only after the rooms, so it is connected late.

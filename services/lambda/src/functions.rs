@@ -69,7 +69,7 @@ impl Lambda {
         }
         let key = (record.region.clone(), record.name.clone(), v.version.clone());
         // A published version never changes, so its instances live on when `$LATEST` changes.
-        let revision = if v.version == LATEST { record.revision } else { 0 };
+        let revision = if v.version == LATEST { record.revision } else { u64::try_from(v.modified_ms).unwrap_or(0) };
         if let Some(ready) = self.ready.0.read().get(&key)
             && ready.revision == revision
             && ready.reserved_concurrency == record.reserved

@@ -29,7 +29,8 @@ pub struct Record {
     /// Reserved concurrency.
     #[serde(default)]
     pub reserved: Option<u32>,
-    /// Grows with every change of code or configuration: instances of older ones drain.
+    /// Grows with every change of code or configuration, also when the function is deleted and made again: instances of older
+    /// ones drain.
     pub revision: u64,
 }
 

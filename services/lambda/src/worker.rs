@@ -149,6 +149,9 @@ fn encode(event: &AsyncEvent) -> Result<Bytes, Error> {
 pub fn start(room: &Arc<Lambda>) {
     for entry in room.registry.everything() {
         let latest = &entry.record.latest;
+        if entry.record.reserved.is_some() {
+            room.runtime.reserve(&view::arn(room.deps.account.as_str(), &entry.record, None), entry.record.reserved);
+        }
         if latest.state == Phase::Pending || latest.update == Phase::Pending {
             finish(room, &entry.record.region, &entry.record.name);
         }

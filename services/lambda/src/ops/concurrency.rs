@@ -47,6 +47,7 @@ pub async fn put_function_concurrency(
             },
         )
         .await?;
+    room.runtime.reserve(&ctx.arn("lambda", &format!("function:{}", name.name)), Some(wanted));
     Ok(Concurrency { reserved_concurrent_executions: Some(input.reserved_concurrent_executions) })
 }
 
@@ -81,6 +82,7 @@ pub async fn delete_function_concurrency(
             },
         )
         .await?;
+    room.runtime.reserve(&ctx.arn("lambda", &format!("function:{}", name.name)), None);
     Ok(DeleteFunctionConcurrencyOutput::default())
 }
 

@@ -83,7 +83,8 @@ pub async fn create_function(
         policies: BTreeMap::new(),
         tags,
         reserved: None,
-        revision: 1,
+        // Begins with the time, so that a function made again under the same name never meets instances of the old one.
+        revision: u64::try_from(ctx.time.0).unwrap_or(1),
     };
     let entry = room.registry.create(record).await?;
     crate::worker::finish(room, &entry.record.region, &entry.record.name);
