@@ -61,17 +61,17 @@ impl ApiGateway {
 
     /// A fresh id of an API; REST and HTTP APIs share one space, because hosts name them alike.
     pub(crate) fn new_api_id(&self) -> String {
+        self.new_id(10, |id| self.rest.by_id(id).is_some() || self.http.by_id(id).is_some())
+    }
+
+    /// An id that nothing has yet.
+    pub(crate) fn new_id(&self, length: usize, is_taken: impl Fn(&String) -> bool) -> String {
         loop {
-            let id = self.new_id(10);
-            if self.rest.by_id(&id).is_none() && self.http.by_id(&id).is_none() {
+            let id = self.deps.random.text(ID_ALPHABET, length);
+            if !is_taken(&id) {
                 return id;
             }
         }
-    }
-
-    /// A fresh id within an API.
-    pub(crate) fn new_id(&self, length: usize) -> String {
-        self.deps.random.text(ID_ALPHABET, length)
     }
 
     pub(crate) fn now_ms(&self) -> i64 {

@@ -24,7 +24,7 @@ pub fn function_of_uri(uri: &str) -> Option<&str> {
         }
         None => uri,
     };
-    let named = arn.starts_with("arn:aws:lambda:") && arn.splitn(7, ':').nth(5) == Some("function");
+    let named = arn.starts_with("arn:aws:lambda:") && arn.split(':').nth(5) == Some("function");
     (named && arn.len() <= 2048).then_some(arn)
 }
 

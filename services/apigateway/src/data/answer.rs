@@ -165,6 +165,9 @@ fn body(answer: &Map<String, Value>, decodes: bool) -> Option<Bytes> {
 mod tests {
     use super::*;
 
+    /// A payload, and status, headers and body of the answer.
+    type Case = (&'static str, Option<(u16, &'static str, &'static str)>);
+
     fn shown(reply: Option<Reply>) -> Option<(u16, String, String)> {
         let reply = reply?;
         let headers: Vec<String> = reply.headers.iter().map(|(n, v)| format!("{n}={v}")).collect();
@@ -174,7 +177,7 @@ mod tests {
     #[test]
     fn format_1_is_read_as_rest_apis_do() {
         let json = "content-type=application/json";
-        let cases: [(&str, Option<(u16, &str, &str)>); 18] = [
+        let cases: [Case; 18] = [
             (r#"{"statusCode":200}"#, Some((200, json, ""))),
             (r#"{"statusCode":"201","body":"x"}"#, Some((201, json, "x"))),
             (r#"{"headers":{"a":true,"B":1}}"#, Some((200, "a=true b=1 content-type=application/json", ""))),
@@ -219,7 +222,7 @@ mod tests {
     #[test]
     fn format_2_infers_what_is_missing() {
         let (json, text) = ("content-type=application/json", "content-type=text/plain;charset=UTF-8");
-        let cases: [(&str, Option<(u16, &str, &str)>); 9] = [
+        let cases: [Case; 9] = [
             (r#"{"a":1}"#, Some((200, json, r#"{"a":1}"#))),
             (r#""Hello""#, Some((200, json, "Hello"))),
             ("[1]", Some((200, json, "[1]"))),

@@ -39,3 +39,14 @@ impl Front for ApiGateway {
         }
     }
 }
+
+/// Reads an answer in every way that there is, for the tests of hostile input.
+#[cfg(test)]
+pub fn fuzzed(payload: &bytes::Bytes) {
+    for reader in
+        [answer::Reader::Rest { is_binary: true }, answer::Reader::Rest { is_binary: false }, answer::Reader::Http]
+    {
+        let _ = answer::version_1(payload, reader);
+    }
+    let _ = answer::version_2(payload);
+}

@@ -2,7 +2,6 @@
 
 use crate::api::apigatewayv2 as api;
 use crate::model::http::{Cors, Deployment, HttpApi, Integration, Route, Stage};
-use squall_types::Millis;
 use std::collections::BTreeMap;
 
 /// CORS settings.
@@ -28,7 +27,7 @@ pub fn api(def: &HttpApi, endpoint: String) -> api::ApiShape {
         api_id: Some(head.id.clone()),
         api_key_selection_expression: Some("$request.header.x-api-key".into()),
         cors_configuration: head.cors.as_ref().map(cors),
-        created_date: Some(Millis(head.created_ms)),
+        created_date: Some(super::seconds(head.created_ms)),
         description: head.description.clone(),
         disable_schema_validation: None,
         disable_execute_api_endpoint: Some(head.disable_endpoint),
@@ -145,7 +144,7 @@ pub fn stage(name: &str, stage: &Stage) -> api::Stage {
         api_gateway_managed: stage.managed.then_some(true),
         auto_deploy: stage.auto_deploy.then_some(true),
         client_certificate_id: None,
-        created_date: Some(Millis(stage.created_ms)),
+        created_date: Some(super::seconds(stage.created_ms)),
         default_route_settings: Some(api::RouteSettings {
             detailed_metrics_enabled: Some(false),
             ..Default::default()
@@ -154,7 +153,7 @@ pub fn stage(name: &str, stage: &Stage) -> api::Stage {
         description: stage.description.clone(),
         last_deployment_status_message: status
             .map(|id| format!("Successfully deployed stage with deployment ID '{id}'")),
-        last_updated_date: Some(Millis(stage.updated_ms)),
+        last_updated_date: Some(super::seconds(stage.updated_ms)),
         route_settings: Some(BTreeMap::new()),
         stage_name: name.to_owned(),
         stage_variables: Some(stage.variables.clone()),
@@ -181,7 +180,7 @@ stage_output! {
 pub fn deployment(deployment: &Deployment) -> api::Deployment {
     api::Deployment {
         auto_deployed: Some(deployment.auto),
-        created_date: Some(Millis(deployment.created_ms)),
+        created_date: Some(super::seconds(deployment.created_ms)),
         deployment_id: Some(deployment.id.clone()),
         deployment_status: Some("DEPLOYED".into()),
         deployment_status_message: None,

@@ -4,7 +4,6 @@ use crate::api::apigateway as api;
 use crate::model::rest::{
     Deployment, Integration, IntegrationKind, IntegrationResponse, Method, MethodResponse, Resource, RestApi, Stage,
 };
-use squall_types::Millis;
 use std::collections::BTreeMap;
 
 /// Whether empty tags are shown: AWS leaves them out of the answers to creations and of lists.
@@ -24,7 +23,7 @@ pub fn rest_api(def: &RestApi, tags: Tags) -> api::RestApi {
         id: Some(head.id.clone()),
         name: Some(head.name.clone()),
         description: head.description.clone(),
-        created_date: Some(Millis(head.created_ms)),
+        created_date: Some(super::seconds(head.created_ms)),
         version: head.version.clone(),
         binary_media_types: Some(head.binary_media_types.clone()).filter(|b| !b.is_empty()),
         api_key_source: Some("HEADER".into()),
@@ -136,7 +135,7 @@ pub fn deployment(deployment: &Deployment, embed: bool) -> api::Deployment {
     api::Deployment {
         id: Some(deployment.id.clone()),
         description: deployment.description.clone(),
-        created_date: Some(Millis(deployment.created_ms)),
+        created_date: Some(super::seconds(deployment.created_ms)),
         api_summary: embed.then(|| summary.collect()),
     }
 }
@@ -154,8 +153,8 @@ pub fn stage(name: &str, stage: &Stage) -> api::Stage {
         variables: stage.variables.clone(),
         tracing_enabled: Some(false),
         tags: Some(stage.tags.clone()).filter(|t| !t.is_empty()),
-        created_date: Some(Millis(stage.created_ms)),
-        last_updated_date: Some(Millis(stage.updated_ms)),
+        created_date: Some(super::seconds(stage.created_ms)),
+        last_updated_date: Some(super::seconds(stage.updated_ms)),
         ..Default::default()
     }
 }

@@ -60,8 +60,8 @@ pub async fn create_api(room: &ApiGateway, ctx: &Ctx, input: CreateApiInput) -> 
 }
 
 fn quick(room: &ApiGateway, def: &mut Def, target: String, key: Option<String>) -> Result<(), Error> {
-    let integration = integration::make(room.new_id(7), target, Payload::V2, true)?;
-    let mut route = route::make(room.new_id(7), key.unwrap_or_else(|| DEFAULT.into()))?;
+    let integration = integration::make(room.new_id(7, |_| false), target, Payload::V2, true)?;
+    let mut route = route::make(room.new_id(7, |_| false), key.unwrap_or_else(|| DEFAULT.into()))?;
     (route.managed, route.integration) = (true, Some(integration.id.clone()));
     def.routes.insert(route.id.clone(), Arc::new(route));
     def.integrations.insert(integration.id.clone(), Arc::new(integration));

@@ -19,12 +19,13 @@ pub async fn create_deployment(
     ctx: &Ctx,
     input: CreateDeploymentInput,
 ) -> Result<CreateDeploymentOutput, Error> {
-    let (id, now) = (room.new_id(6), room.now_ms());
+    let now = room.now_ms();
     let (_, made) = room
         .change_http(ctx, &input.api_id, |def| {
             if def.routes.is_empty() {
                 return Err(Error::bad("Unable to deploy API because no routes exist in this API"));
             }
+            let id = room.new_id(6, |id| def.deployments.contains_key(id));
             if let Some(name) = input.stage_name {
                 let stage = def.head.stages.get_mut(&name).ok_or_else(no_stage)?;
                 if stage.auto_deploy {

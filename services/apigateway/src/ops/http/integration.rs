@@ -2,7 +2,7 @@
 
 use crate::api::apigatewayv2::*;
 use crate::error::Error;
-use crate::model::http::{Integration as Held, Payload};
+use crate::model::http::{HttpApi as Def, Integration as Held, Payload};
 use crate::room::ApiGateway;
 use crate::rules;
 use crate::view::http as view;
@@ -85,19 +85,19 @@ pub async fn create_integration(
     };
     let uri =
         input.integration_uri.ok_or_else(|| Error::bad("IntegrationUri is a required parameter for AWS_PROXY"))?;
-    let mut held = make(room.new_id(7), uri, payload(version)?, false)?;
+    let mut held = make(String::new(), uri, payload(version)?, false)?;
     held.description = input.description.filter(|d| !d.is_empty());
     held.timeout_ms = rules::timeout_ms(input.timeout_in_millis, TIMEOUT_MS_MAX)?;
-    let made = view::created_integration(view::integration(&held));
-    room.change_http(ctx, &input.api_id, |def| {
+    let edit = |def: &mut Def| {
         if def.integrations.len() >= INTEGRATIONS_MAX {
             return Err(Error::Limit("Maximum number of Integrations for this API has been reached.".into()));
         }
-        def.integrations.insert(held.id.clone(), Arc::new(held));
-        Ok(())
-    })
-    .await?;
-    Ok(made)
+        held.id = room.new_id(7, |id| def.integrations.contains_key(id));
+        def.integrations.insert(held.id.clone(), Arc::new(held.clone()));
+        Ok(held)
+    };
+    let (_, held) = room.change_http(ctx, &input.api_id, edit).await?;
+    Ok(view::created_integration(view::integration(&held)))
 }
 
 /// Shows an integration.

@@ -91,7 +91,7 @@ impl ApiGateway {
         if names.is_empty() {
             return;
         }
-        let (id, now) = (self.new_id(6), self.now_ms());
+        let (id, now) = (self.new_id(6, |id| def.deployments.contains_key(id)), self.now_ms());
         for name in names {
             if let Some(stage) = def.head.stages.get_mut(&name) {
                 stage.deployment = Some(id.clone());

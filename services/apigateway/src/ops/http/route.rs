@@ -70,13 +70,14 @@ fn set(
 /// Creates a route.
 pub async fn create_route(room: &ApiGateway, ctx: &Ctx, input: CreateRouteInput) -> Result<CreateRouteOutput, Error> {
     refuse!(input);
-    let mut held = make(room.new_id(7), input.route_key)?;
+    let mut held = make(String::new(), input.route_key)?;
     let (_, held) = room
         .change_http(ctx, &input.api_id, |def| {
             set(def, &mut held, input.authorization_type.as_ref(), input.operation_name, input.target)?;
             if def.routes.len() >= ROUTES_MAX {
                 return Err(Error::Limit("Maximum number of Routes for this API has been reached.".into()));
             }
+            held.id = room.new_id(7, |id| def.routes.contains_key(id));
             def.routes.insert(held.id.clone(), Arc::new(held.clone()));
             Ok(held)
         })

@@ -35,7 +35,8 @@ pub async fn create_rest_api(
     if room.rest.list(ctx.region.as_str(), "").len() >= APIS_MAX {
         return Err(Error::Limit("Maximum number of REST APIs for this account has been reached.".into()));
     }
-    let root = Held { id: room.new_id(10), parent: None, part: None, path: "/".into(), methods: BTreeMap::new() };
+    let root =
+        Held { id: room.new_id(10, |_| false), parent: None, part: None, path: "/".into(), methods: BTreeMap::new() };
     let head = Head {
         id: room.new_api_id(),
         region: ctx.region.to_string(),

@@ -19,10 +19,11 @@ pub async fn create_deployment(
 ) -> Result<CreateDeploymentOutput, Error> {
     rules::none("canarySettings", input.canary_settings.as_ref())?;
     refuse_cache(input.cache_cluster_enabled, input.cache_cluster_size.as_ref(), input.tracing_enabled)?;
-    let (id, now) = (room.new_id(6), room.now_ms());
+    let now = room.now_ms();
     let (_, made) = room
         .change_rest(ctx, &input.rest_api_id, |def| {
             complete(def)?;
+            let id = room.new_id(6, |id| def.deployments.contains_key(id));
             def.deploy(id.clone(), input.description, now);
             if let Some(name) = input.stage_name.filter(|n| !n.is_empty()) {
                 point(def, &name, &id, input.stage_description, input.variables, now)?;

@@ -24,7 +24,6 @@ pub async fn create_resource(
     ctx: &Ctx,
     input: CreateResourceInput,
 ) -> Result<CreateResourceOutput, Error> {
-    let id = room.new_id(6);
     let (_, made) = room
         .change_rest(ctx, &input.rest_api_id, |def| {
             let parent = def.resources.get(&input.parent_id).cloned().ok_or_else(no_resource)?;
@@ -34,6 +33,7 @@ pub async fn create_resource(
                 return Err(Error::Limit("Maximum number of resources for this API has been reached.".into()));
             }
             let path = join(&parent.path, &input.path_part);
+            let id = room.new_id(6, |id| def.resources.contains_key(id));
             let made = Held {
                 id: id.clone(),
                 parent: Some(input.parent_id),
