@@ -160,9 +160,10 @@ impl Output {
         if let Some(start) = inner.start.take() {
             self.event(inner, start);
         }
+        // As in AWS's log, where the end of the line is part of the event.
+        let message = message + "\n";
         if let Some(tail) = &mut inner.tail {
             tail.extend_from_slice(message.as_bytes());
-            tail.push(b'\n');
             if tail.len() > 16 * TAIL_BYTES {
                 tail.drain(..tail.len() - TAIL_BYTES);
             }

@@ -53,7 +53,21 @@ class Scanner:
     memo = {}
 
 
+# Texts of the Decimals in the value that is being encoded, and what stands for each until then.
+_numbers = []
+_mark = ""
+
+
 def refuse_json(value):
+    """What JSON has no form for; only Decimals, which DynamoDB's items are full of, become numbers, digit by digit."""
+    global _mark
+    decimal = sys.modules.get("decimal")
+    if decimal is not None and isinstance(value, decimal.Decimal):
+        if value.is_nan():
+            return float("nan")
+        _mark = _mark or os.urandom(8).hex()
+        _numbers.append(str(value))
+        return "%s:%d:" % (_mark, len(_numbers) - 1)
     raise TypeError("Object of type %s is not JSON serializable" % type(value).__name__)
 
 
@@ -81,11 +95,16 @@ def loads(data):
 def dumps(value):
     if type(value) is str:
         return _quote(value)
+    _numbers.clear()
     if _encode is None:
         import json
 
-        return json.dumps(value, default=refuse_json, ensure_ascii=sys.version_info < (3, 12))
-    return "".join(_encode(value, 0))
+        text = json.dumps(value, default=refuse_json, ensure_ascii=sys.version_info < (3, 12))
+    else:
+        text = "".join(_encode(value, 0))
+    for at, number in enumerate(_numbers):
+        text = text.replace('"%s:%d:"' % (_mark, at), number, 1)
+    return text
 
 
 # --- The Runtime API over one kept connection.
@@ -340,12 +359,14 @@ def load(name):
 
 
 def call(handler, env, headers, body):
-    """The handler's answer as JSON bytes."""
+    """The handler's answer as JSON; bytes go as they are."""
     try:
         event = loads(body)
     except Exception as error:
         raise Fault("Runtime.UnmarshalError", "Unable to unmarshal input: %s" % error) from None
     answer = handler(event, LambdaContext(env, headers))
+    if isinstance(answer, bytes):
+        return answer
     try:
         return dumps(answer).encode("utf-8")
     except Exception as error:

@@ -51,7 +51,7 @@ impl LogSink for Lines {
     fn append(&self, _: &str, group: &str, _: &str, events: Vec<LogEvent>) {
         let mut lines = self.0.lock();
         if lines.len() < 200_000 {
-            lines.extend(events.into_iter().map(|e| (group.to_owned(), e.message)));
+            lines.extend(events.into_iter().map(|e| (group.to_owned(), e.message.trim_end_matches('\n').to_owned())));
         }
     }
 }
