@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 
 /// Default of `Timeout`, seconds.
 pub const TIMEOUT_DEFAULT_S: u32 = 3;
+/// Most of `Timeout`, seconds.
+const TIMEOUT_MAX_S: i32 = 900;
+/// Most of `MemorySize`, MB.
+const MEMORY_MAX_MB: i32 = 10_240;
 /// Default of `MemorySize`, MB.
 pub const MEMORY_DEFAULT_MB: u32 = 128;
 /// Default of `EphemeralStorage`, MB.
@@ -75,6 +79,23 @@ pub fn runtime(id: &str) -> Result<(), Error> {
     Err(Error::invalid(format!(
         "Value {id} at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [{KNOWN}] or be a valid ARN"
     )))
+}
+
+/// `Timeout` and `MemorySize` where they are given. The API's model has looser bounds than functions of this kind.
+///
+/// # Errors
+/// AWS's texts.
+pub fn sizes(timeout_s: Option<i32>, memory_mb: Option<i32>) -> Result<(), Error> {
+    let given = [("timeout", timeout_s, TIMEOUT_MAX_S), ("memorySize", memory_mb, MEMORY_MAX_MB)];
+    for (name, value, most) in given {
+        if let Some(value) = value.filter(|v| *v > most) {
+            return Err(Error::Validation(format!(
+                "1 validation error detected: Value '{value}' at '{name}' failed to satisfy constraint: Member must have value \
+                 less than or equal to {most}"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Environment variables: names, reserved names and size.
@@ -209,6 +230,14 @@ pub fn policy_document(statements: &[serde_json::Value]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_have_their_bounds() {
+        assert!(sizes(Some(900), Some(10_240)).is_ok() && sizes(None, None).is_ok());
+        let text = sizes(Some(901), None).expect_err("too long").to_string();
+        assert!(text.ends_with("less than or equal to 900"), "{text}");
+        assert!(sizes(None, Some(10_241)).is_err());
+    }
 
     #[test]
     fn runtimes_get_awss_texts() {

@@ -113,12 +113,12 @@ impl Lambda {
             Ok(outcome) => outcome,
             Err(e) if e.status == 429 => return message(429, "Too Many Requests"),
             Err(e) if e.status < 500 => return message(e.status, "Bad Request"),
-            Err(_) => return message_upper(502, "Internal Server Error"),
+            Err(_) => return failed(),
         };
         if outcome.function_error.is_some() {
-            return message_upper(502, "Internal Server Error");
+            return failed();
         }
-        let mut reply = answer(&outcome.payload).unwrap_or_else(|| message_upper(502, "Internal Server Error"));
+        let mut reply = answer(&outcome.payload).unwrap_or_else(failed);
         reply.headers.push(("x-amzn-requestid".into(), request.request_id));
         reply
     }
@@ -145,6 +145,12 @@ fn message(status: u16, text: &str) -> Reply {
 
 fn message_upper(status: u16, text: &str) -> Reply {
     json_reply(status, &json!({ "Message": text }))
+}
+
+/// The function failed, or answered what is no response: bare text under the type of JSON, as AWS has it.
+fn failed() -> Reply {
+    let headers = vec![("content-type".into(), "application/json".into())];
+    Reply { status: 502, headers, body: Bytes::from_static(b"Internal Server Error") }
 }
 
 fn json_reply(status: u16, body: &Value) -> Reply {

@@ -41,6 +41,7 @@ pub async fn create_function(
         Error::invalid("Runtime and Handler are mandatory parameters for functions created with deployment packages.")
     })?;
     rules::runtime(&runtime)?;
+    rules::sizes(input.timeout, input.memory_size)?;
     host_has(room, &runtime).await?;
     let env = input.environment.and_then(|e| e.variables).unwrap_or_default();
     rules::env(&env)?;

@@ -76,6 +76,7 @@ pub async fn update_function_configuration(
         rules::runtime(runtime)?;
         host_has(room, runtime).await?;
     }
+    rules::sizes(input.timeout, input.memory_size)?;
     let env = input.environment.map(|e| e.variables.unwrap_or_default());
     if let Some(env) = &env {
         rules::env(env)?;
