@@ -40,7 +40,8 @@ pub fn access(catalog: &Catalog, ctx: &Ctx, op: &'static Operation, input: &Valu
     let Some(shape) = op.input else { return vec![asked.whole()] };
     let text = |name| input.text(shape, name);
     match op.name {
-        "ListTables" | "DescribeLimits" | "DescribeEndpoints" => vec![asked.whole()],
+        "ListTables" => vec![asked.tables()],
+        "DescribeLimits" | "DescribeEndpoints" => vec![asked.whole()],
         "TagResource" | "UntagResource" | "ListTagsOfResource" => {
             vec![Access::new(asked.action(), text("ResourceArn").unwrap_or("*"))]
         }
@@ -81,6 +82,12 @@ fn element(shape: &'static Shape) -> &'static Shape {
 impl Asked<'_> {
     fn action(&self) -> String {
         format!("dynamodb:{}", self.op.name)
+    }
+
+    /// All tables of the region, as AWS's refusals of `ListTables` name them.
+    fn tables(&self) -> Access {
+        let resource = format!("arn:aws:dynamodb:{}:{}:table/*", self.ctx.region.as_str(), self.ctx.account.as_str());
+        Access::new(self.action(), resource)
     }
 
     fn whole(&self) -> Access {
