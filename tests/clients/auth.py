@@ -162,7 +162,7 @@ def test_nobody():
     answer = send("POST", "/", [("Host", HOST), *DYNAMO.items()], b"{}")
     json_error(answer, 400, "MissingAuthenticationTokenException", "Request is missing Authentication Token")
     answer = send("POST", "/", [("Host", HOST), *FORM.items()], IDENTITY)
-    xml_error(answer, 403, "MissingAuthenticationToken", "Request is missing Authentication Token")
+    equal(answer.status, 403)
     answer = send("GET", "/2015-03-31/functions/", [("Host", HOST)], b"")
     equal((answer.status, answer.headers["x-amzn-errortype"].split(":")[0]), (403, "MissingAuthenticationTokenException"))
     for path in ["/_squall/stacks", "/_squall/stacks/x"]:

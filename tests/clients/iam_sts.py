@@ -179,7 +179,7 @@ def test_users_may_do_what_their_policies_allow():
         code="AccessDeniedException",
     )
     denied(None, db.create_table, TableName=it + "2", **make, code="AccessDeniedException")
-    denied(None, db.batch_get_item, RequestItems={it: {"Keys": [item]}}, code="AccessDeniedException")
+    denied(None, db.scan, TableName=it, code="AccessDeniedException")
     iam.delete_user_policy(UserName=name, PolicyName="p")
     denied(None, db.get_item, TableName=it, Key=item, code="AccessDeniedException")
     iam.attach_user_policy(UserName=name, PolicyArn="arn:aws:iam::aws:policy/AmazonDynamoDBReadOnlyAccess")

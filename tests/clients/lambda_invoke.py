@@ -73,7 +73,7 @@ def test_bad_payloads_are_refused():
             Payload=body,
             status=400,
         )
-    fails("InvalidParameterValueException", None, fn.invoke, FunctionName=name, InvocationType="Sometimes", status=400)
+    fails("ValidationException", "~.*at 'invocationType' failed.*", fn.invoke, FunctionName=name, InvocationType="Sometimes", status=400)
 
 
 def test_dry_run_checks_only():
@@ -341,7 +341,7 @@ def test_function_urls_with_iam():
     name = kit.node(URL_ECHO)
     url = fn.create_function_url_config(FunctionName=name, AuthType="AWS_IAM")["FunctionUrl"]
     answer = kit.http(url)
-    equal((answer.status, answer.json()), (403, {"Message": "Forbidden"}))
+    equal((answer.status, answer.json()["Message"][:9]), (403, "Forbidden"))
     local, host = kit.local(url)
     request = AWSRequest("GET", url, headers={"Host": host})
     keys = Credentials(os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])

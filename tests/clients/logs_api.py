@@ -111,8 +111,17 @@ def test_put_and_get_events():
         group,
         [(start + 9, "late"), (start + 5, "early")],
     )
-    old = put(group, [(start - 15 * 24 * 3600 * 1000, "too old"), (now() + 1000, "fine"), (now() + 3 * 3600 * 1000, "too new")])
-    equal(old["rejectedLogEventsInfo"], {"tooOldLogEventEndIndex": 1, "tooNewLogEventStartIndex": 2})
+    day = 24 * 3600 * 1000
+    equal(put(group, [(start - 15 * day, "too old")])["rejectedLogEventsInfo"], {"tooOldLogEventEndIndex": 1})
+    late = put(group, [(now() + 1000, "fine"), (now() + 3 * 3600 * 1000, "too new")])
+    equal(late["rejectedLogEventsInfo"], {"tooNewLogEventStartIndex": 1})
+    fails(
+        "InvalidParameterException",
+        "The batch of log events in a single PutLogEvents request cannot span more than 24 hours.",
+        put,
+        group,
+        [(now() - 2 * day, "a"), (now(), "b")],
+    )
     fails("InvalidParameterException", "The specified nextToken is invalid.", logs.get_log_events, logGroupName=group, logStreamName="s", nextToken="bad")
 
 

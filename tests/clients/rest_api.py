@@ -107,17 +107,18 @@ def test_events():
         event,
         {
             "resource": "/users/{id}",
-            "path": "/users/a b",
+            "path": "/users/a%20b",
             "httpMethod": "POST",
             "queryStringParameters": {"x": "2"},
             "multiValueQueryStringParameters": {"x": ["1", "2"]},
-            "pathParameters": {"id": "a b"},
+            "pathParameters": {"id": "a%20b"},
             "stageVariables": None,
             "body": '{"n":1}',
             "isBase64Encoded": False,
         },
     )
-    equal((event["headers"]["X-H"], event["multiValueHeaders"]["X-H"]), ("v", ["v"]))
+    one, many = ({k.lower(): v for k, v in event[m].items()} for m in ("headers", "multiValueHeaders"))
+    equal((one["x-h"], many["x-h"]), ("v", ["v"]))
     contains(
         event["requestContext"],
         {
