@@ -15,6 +15,11 @@ use clap::Parser as _;
 use cli::{Cli, Command};
 use std::process::ExitCode;
 
+/// Requests make many small, short-lived allocations on several threads, which glibc's allocator serves slowly: see
+/// `docs/decisions/004-allocator.md`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // The spawner clones processes, so it must be this program before any thread exists.
     if std::env::args_os().nth(1).is_some_and(|a| a == rooms::SPAWNER_ARG) {

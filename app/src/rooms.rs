@@ -187,7 +187,7 @@ fn health(pages: &Pages, settings: &Settings, sandbox: &Sandbox, runtime: &Runti
         "runtimes",
         Box::new(move || {
             let found: Vec<_> =
-                host.runtimes_so_far().iter().map(|f| json!({ "id": f.id, "version": f.version })).collect();
+                host.runtimes_so_far().iter().flatten().map(|f| json!({ "id": f.id, "version": f.version })).collect();
             let sdks: serde_json::Map<_, _> =
                 host.sdks().iter().map(|(name, state)| (name.clone(), sdk(state))).collect();
             json!({ "found": found, "sdk": sdks })

@@ -95,7 +95,7 @@ fn validation_code(service: &Service) -> &'static str {
     match service.name {
         "logs" => "InvalidParameterException",
         "iam" | "sts" => "ValidationError",
-        "apigateway" | "apigatewayv2" => "BadRequestException",
+        "apigatewayv2" => "BadRequestException",
         _ => "ValidationException",
     }
 }

@@ -16,7 +16,10 @@ use squall_protocol::ServiceError;
 use squall_runtime::InvokeError;
 use squall_service::{Invocation, InvocationKind, Invoke, Invoker, Outcome};
 use squall_types::Arn;
+use std::time::Duration;
 
+/// How long a call waits for a function that is still being created: the first function of a runtime waits for its SDK.
+const PENDING_PATIENCE: Duration = Duration::from_secs(50);
 /// Most bytes of a payload of an asynchronous call.
 const ASYNC_PAYLOAD_BYTES_MAX: usize = 1 << 20;
 /// Most bytes of a payload.
@@ -25,7 +28,7 @@ const PAYLOAD_BYTES_MAX: usize = 6_291_456;
 #[async_trait]
 impl Invoke for Lambda {
     async fn invoke(&self, invocation: Invocation) -> Result<Outcome, ServiceError> {
-        let (entry, name) = self.callee(&invocation)?;
+        let (entry, name) = self.callee(&invocation).await?;
         let target = self.resolve(&entry, &name, self.roll()).ok_or_else(|| not_found(self, &entry, &name))?;
         check_invoker(self, &entry, &name, &invocation.invoker)?;
         check_payload(&invocation)?;
@@ -42,14 +45,14 @@ impl Invoke for Lambda {
 }
 
 impl Lambda {
-    fn callee(&self, i: &Invocation) -> Result<(Entry, Name), Error> {
+    async fn callee(&self, i: &Invocation) -> Result<(Entry, Name), Error> {
         // Inside the cloud functions are named by ARN, whose region counts; a plain name means the caller's region.
         let region = match i.function.parse::<Arn>() {
             Ok(arn) if !matches!(i.invoker, Invoker::Authorised) => arn.region,
             _ => i.region.clone(),
         };
         let name = Name::parse(&i.function, i.qualifier.as_deref(), &region, self.deps.account.as_str())?;
-        let entry = self.registry.find(&region, &name.name);
+        let entry = self.registry.settled(&region, &name.name, PENDING_PATIENCE).await;
         let entry = entry.ok_or_else(|| {
             Error::no_function(&region, self.deps.account.as_str(), &name.name, name.qualifier.as_deref())
         })?;

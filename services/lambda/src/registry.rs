@@ -5,12 +5,13 @@
 //! (another node wrote first) is answered with a conflict.
 
 use crate::error::Error;
-use crate::model::{Record, Version};
+use crate::model::{Phase, Record, Version};
 use crate::tables;
 use parking_lot::RwLock;
 use squall_store::{Check, Stamp, State, StateExt as _, Txn, envelope};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Most functions that are loaded at start.
 const FUNCTIONS_MAX: usize = 100_000;
@@ -33,6 +34,8 @@ pub struct Registry {
     entries: RwLock<BTreeMap<Id, Entry>>,
     /// URL id → function and qualifier.
     urls: RwLock<HashMap<String, (Id, String)>>,
+    /// Counts changes, for those who wait for one.
+    changes: tokio::sync::watch::Sender<u64>,
     /// Serialises changes. They are rare next to reads, and each is one commit.
     writing: tokio::sync::Mutex<()>,
 }
@@ -67,7 +70,7 @@ impl Registry {
             let own = versions.remove(&id).unwrap_or_default();
             entries.insert(id, Entry { record: Arc::new(record), versions: Arc::new(own), stamp: row.ver });
         }
-        Ok(Self { state, entries: RwLock::new(entries), urls: RwLock::new(urls), writing: tokio::sync::Mutex::new(()) })
+        Ok(Self { state, entries: RwLock::new(entries), urls: RwLock::new(urls), changes: tokio::sync::watch::Sender::new(0), writing: tokio::sync::Mutex::new(()) })
     }
 
     /// A function by region and name.
@@ -75,6 +78,22 @@ impl Registry {
     pub fn find(&self, region: &str, name: &str) -> Option<Entry> {
         // The key type is a pair of owned strings; a lookup costs two short copies, which is nothing next to a request.
         self.entries.read().get(&(region.to_owned(), name.to_owned())).cloned()
+    }
+
+    /// The function once it is no longer being created, or as it is when `patience` is over.
+    pub async fn settled(&self, region: &str, name: &str, patience: Duration) -> Option<Entry> {
+        let is_pending = |e: &Entry| e.record.latest.state == Phase::Pending;
+        let entry = self.find(region, name)?;
+        if !is_pending(&entry) {
+            return Some(entry);
+        }
+        let mut changes = self.changes.subscribe();
+        let wait = async {
+            while self.find(region, name).as_ref().is_some_and(is_pending) && changes.changed().await.is_ok() {}
+        };
+        // Out of patience is no error here: the caller sees the state.
+        let _ = tokio::time::timeout(patience, wait).await;
+        self.find(region, name)
     }
 
     /// The function, qualifier and record behind a URL id.
@@ -162,6 +181,7 @@ impl Registry {
         let entry = Entry { record: Arc::new(record), versions, stamp: done.stamp };
         self.index_urls(&before.record, &entry.record);
         self.entries.write().insert((region.to_owned(), name.to_owned()), entry.clone());
+        self.changes.send_modify(|n| *n += 1);
         Ok((entry, answer))
     }
 
