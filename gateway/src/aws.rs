@@ -126,7 +126,8 @@ async fn authorise(
     })
 }
 
-fn context(g: &Gateway, head: &Head, found: Found, ip: IpAddr, request_id: &str) -> Ctx {
+/// The circumstances of a request.
+pub fn context(g: &Gateway, head: &Head, found: Found, ip: IpAddr, request_id: &str) -> Ctx {
     Ctx {
         account: g.options.account.clone(),
         region: found.region,

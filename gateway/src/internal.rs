@@ -2,7 +2,6 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use squall_service::Principal;
 use tokio::sync::mpsc;
 
 /// The answer of an internal page.
@@ -30,12 +29,6 @@ impl InternalReply {
 pub trait Internal: Send + Sync {
     /// Whether the page is open to everybody (`health`); all others are for signed requests (service name `squall`).
     fn is_public(&self, method: &str, path: &str) -> bool;
-
-    /// Whether the principal may use the page.
-    fn may(&self, principal: &Principal, method: &str, path: &str) -> bool {
-        let _ = (method, path);
-        matches!(principal, Principal::Root { .. })
-    }
 
     /// Answers. `path` is what follows `/_squall/`, percent-encoded as sent.
     async fn page(&self, method: &str, path: &str, query: &str, body: Bytes) -> InternalReply;

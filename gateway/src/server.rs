@@ -3,13 +3,14 @@
 use crate::detect::{Destination, FrontKind, destination};
 use crate::request::{self, Body};
 use crate::{Internal, auth, aws, data};
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use squall_protocol::{Head, Reply};
-use squall_service::{Front, Identity, Room};
+use squall_service::{Access, Front, Identity, Principal, Room};
 use squall_types::{AccountId, Clock, Random, Region};
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
@@ -132,7 +133,7 @@ impl Gateway {
         let host = head.header("host").unwrap_or_default();
         match destination(host, &head.path, self.options.domain.as_deref()) {
             Destination::Aws => request::response(aws::call(self, head, body, source_ip).await),
-            Destination::Internal { path } => self.internal(&path, &head, body).await,
+            Destination::Internal { path } => self.internal(&path, &head, body, source_ip).await,
             Destination::Data { kind, id, region, path } => {
                 let front = match kind {
                     FrontKind::ExecuteApi => &self.parts.execute_api,
@@ -145,20 +146,36 @@ impl Gateway {
         }
     }
 
-    async fn internal(&self, path: &str, head: &Head, body: Incoming) -> Response<Body> {
+    async fn internal(&self, path: &str, head: &Head, body: Incoming, source_ip: IpAddr) -> Response<Body> {
         const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
         let internal = &self.parts.internal;
         let Ok(body) = self.intake.read(body, head, BODY_BYTES_MAX).await else {
             return request::response(plain(413, "the body is too large or broken"));
         };
-        if !internal.is_public(&head.method, path) {
-            match auth::authenticate(self, head, &body).await {
-                Ok(found) if internal.may(&found.principal, &head.method, path) => {}
-                Ok(_) => return request::response(plain(403, "only the cloud's root may do this: see `squall env`")),
-                Err(e) => return request::response(plain(403, &e.error.to_string())),
-            }
+        if !internal.is_public(&head.method, path)
+            && let Err(refusal) = self.admit(path, head, &body, source_ip).await
+        {
+            return request::response(plain(403, &refusal));
         }
         request::internal(internal.page(&head.method, path, &head.query, body).await)
+    }
+}
+
+impl Gateway {
+    /// Internal pages are for root and for principals whose policies grant `squall:Read` or `squall:Write` on
+    /// `arn:aws:squall:REGION:ACCOUNT:PATH`.
+    async fn admit(&self, path: &str, head: &Head, body: &Bytes, source_ip: IpAddr) -> Result<(), String> {
+        let found = auth::authenticate(self, head, body).await.map_err(|e| e.error.to_string())?;
+        if !found.signed {
+            return Err("Missing Authentication Token".into());
+        }
+        let ctx = aws::context(self, head, found, source_ip, &self.parts.random.uuid());
+        if matches!(ctx.principal, Principal::Root { .. }) {
+            return Ok(());
+        }
+        let action = if head.method == "GET" { "squall:Read" } else { "squall:Write" };
+        let access = Access::new(action, ctx.arn("squall", path));
+        self.parts.identity.authorise(&ctx, &[access], &[None]).await.map_err(|denied| denied.message)
     }
 }
 
