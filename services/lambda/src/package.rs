@@ -60,6 +60,9 @@ enum Entry<'a> {
 
 fn walk(zip: &Bytes, each: &mut dyn FnMut(Entry<'_>) -> Result<(), Error>) -> Result<(), Error> {
     let mut archive = zip::ZipArchive::new(io::Cursor::new(zip)).map_err(|_| broken())?;
+    if archive.is_empty() {
+        return Err(Error::invalid("Uploaded file must be a non-empty zip"));
+    }
     if archive.len() > ENTRIES_MAX {
         return Err(broken());
     }

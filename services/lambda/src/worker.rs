@@ -5,7 +5,7 @@
 //! after one and two minutes, as AWS does; one that could not run (throttled) for up to six hours.
 
 use crate::error::Error;
-use crate::model::{Phase, Record};
+use crate::model::{Phase, Record, Version};
 use crate::names::Name;
 use crate::room::Lambda;
 use crate::tables;
@@ -14,16 +14,19 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use squall_runtime::SdkState;
 use squall_service::{Invocation, InvocationKind, Invoker, Outcome};
-use squall_store::{ClaimSpec, Claimed, Settle, Txn, envelope};
+use squall_store::{ClaimSpec, Claimed, Handle, Settle, Txn, envelope};
 use squall_types::Millis;
+use std::convert::Infallible;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// How many asynchronous calls run at the same time.
 const ASYNC_MAX: usize = 64;
-/// How long a claimed call is leased: the longest timeout and what starting may take.
-const LEASE: Millis = Millis(16 * 60 * 1000);
+/// How long a claimed call is leased; renewed while it runs. After a crash its call waits no longer than this.
+const LEASE: Duration = Duration::from_secs(10);
+/// How often leases of running calls are renewed.
+const RENEW: Duration = Duration::from_secs(3);
 /// How long one wait for calls takes; also the longest time until the worker sees that the room is gone.
 const WAIT: Millis = Millis(1000);
 /// AWS tries a failed call again after one minute and once more after two.
@@ -131,7 +134,7 @@ impl Lambda {
     async fn try_event(&self, event: &AsyncEvent) -> Tried {
         let Some(entry) = self.registry.find(&event.region, &event.name) else { return Tried::Gone };
         let name = Name { name: event.name.clone(), qualifier: Some(event.qualifier.clone()) };
-        let Some(target) = self.resolve(&entry, &name, 0.999) else { return Tried::Gone };
+        let Some(target) = self.resolve(&entry, &name, self.roll()) else { return Tried::Gone };
         match self.run(&entry, &target, event.invocation()).await {
             Ok(Outcome { function_error: None, .. }) => Tried::Succeeded,
             Ok(_) => Tried::Failed,
@@ -166,7 +169,7 @@ async fn run_events(weak: Weak<Lambda>) {
         let free = u32::try_from(slots.available_permits()).unwrap_or(0) + 1;
         drop(slot);
         let Some(room) = weak.upgrade() else { return };
-        let spec = ClaimSpec::new(free, LEASE).wait(WAIT);
+        let spec = ClaimSpec::new(free, Millis(0).plus(LEASE)).wait(WAIT);
         let claimed = match room.deps.state.claim(tables::async_queue(), spec).await {
             Ok(claimed) => claimed,
             Err(e) => {
@@ -193,7 +196,10 @@ async fn run_event(room: &Lambda, call: Claimed) {
         settle(room, call, Settle::Ack).await;
         return;
     };
-    let tried = room.try_event(&event).await;
+    let tried = tokio::select! {
+        tried = room.try_event(&event) => tried,
+        never = renew(room, &call.handle) => match never {},
+    };
     let to = match event.again(tried, room.deps.state.now()) {
         None => {
             if tried != Tried::Succeeded {
@@ -209,6 +215,17 @@ async fn run_event(room: &Lambda, call: Claimed) {
         Some(due) => Settle::Again { due, value: encode(&event).ok() },
     };
     settle(room, call, to).await;
+}
+
+/// Keeps a running call's lease from running out.
+async fn renew(room: &Lambda, handle: &Handle) -> Infallible {
+    loop {
+        tokio::time::sleep(RENEW).await;
+        let due = room.deps.state.now().plus(LEASE);
+        if let Err(e) = room.deps.state.commit(Txn::new().settle(handle.clone(), Settle::Extend { due }).lazy()).await {
+            tracing::warn!(error = %e, "renew the lease of an asynchronous call: it may run twice");
+        }
+    }
 }
 
 async fn settle(room: &Lambda, call: Claimed, to: Settle) {
@@ -253,7 +270,7 @@ async fn finish_now(room: &Lambda, region: &str, name: &str) -> Result<(), Error
     };
     let (entry, changed) = room
         .registry
-        .change(region, name, missing, |record, _, _| {
+        .change(region, name, missing, |record, before, extra| {
             if record.revision != revision {
                 return Ok(false);
             }
@@ -261,6 +278,9 @@ async fn finish_now(room: &Lambda, region: &str, name: &str) -> Result<(), Error
             if record.latest.state == Phase::Pending {
                 record.latest.state = phase.clone();
             }
+            // A version that was published while the function was being made waits for the same package.
+            let waiting = before.versions.values().filter(|v| v.state == Phase::Pending);
+            extra.amend = waiting.map(|v| Version { state: phase.clone(), ..Version::clone(v) }).collect();
             Ok(true)
         })
         .await?;
