@@ -35,7 +35,11 @@ fn env_is_for_eval() {
         c.endpoint, c.access_key_id, c.secret_access_key
     );
     assert_eq!(lines, expected);
-    let script = format!("eval \"$('{}' env --data '{}')\" && echo \"$AWS_SECRET_ACCESS_KEY\"", squall().display(), server.data().display());
+    let script = format!(
+        "eval \"$('{}' env --data '{}')\" && echo \"$AWS_SECRET_ACCESS_KEY\"",
+        squall().display(),
+        server.data().display()
+    );
     assert_eq!(run(Command::new("sh").args(["-c", &script])).ok().trim(), c.secret_access_key);
     assert_eq!(by_data(&server, &["env", "--json"]).json()["AWS_ENDPOINT_URL"], c.endpoint.as_str());
     let nowhere = server.scratch().join("nowhere").display().to_string();
@@ -44,19 +48,29 @@ fn env_is_for_eval() {
 
 #[test]
 fn invoke_prints_the_answer() {
-    let server = with_function("def handler(e, c):\n    print('seen')\n    if 'fail' in e:\n        raise ValueError('no')\n    return {'got': e}\n");
-    let answer: Value = serde_json::from_str(&by_data(&server, &["invoke", "f", "--payload", r#"{"n":1}"#]).ok()).expect("JSON");
+    let server = with_function(
+        "def handler(e, c):\n    print('seen')\n    if 'fail' in e:\n        raise ValueError('no')\n    return {'got': e}\n",
+    );
+    let answer: Value =
+        serde_json::from_str(&by_data(&server, &["invoke", "f", "--payload", r#"{"n":1}"#]).ok()).expect("JSON");
     assert_eq!(answer, json!({ "got": { "n": 1 } }));
     let file = server.scratch().join("event.json");
     std::fs::write(&file, r#"{"from":"file"}"#).expect("write the event");
     let at = format!("@{}", file.display());
     assert_eq!(by_data(&server, &["invoke", "f", "--payload", &at]).json(), json!({ "got": { "from": "file" } }));
     let whole = by_data(&server, &["invoke", "f", "--json"]).json();
-    assert_eq!((&whole["status"], &whole["function_error"], &whole["payload"]), (&json!(200), &Value::Null, &json!({ "got": {} })));
+    assert_eq!(
+        (&whole["status"], &whole["function_error"], &whole["payload"]),
+        (&json!(200), &Value::Null, &json!({ "got": {} }))
+    );
     assert!(whole["log"].as_str().is_some_and(|l| l.contains("seen\n") && l.contains("REPORT RequestId")), "{whole}");
     let failed = by_data(&server, &["invoke", "f", "--payload", r#"{"fail":1}"#]);
     assert_eq!(failed.code, 4, "{failed}");
-    assert!(failed.stdout.contains("\"errorType\":\"ValueError\"") || failed.stdout.contains("\"errorType\": \"ValueError\""), "{failed}");
+    assert!(
+        failed.stdout.contains("\"errorType\":\"ValueError\"")
+            || failed.stdout.contains("\"errorType\": \"ValueError\""),
+        "{failed}"
+    );
     by_data(&server, &["invoke", "nope"]).fails(&["Function not found"]);
     by_data(&server, &["invoke", "f", "--payload", "{"]).fails(&["--payload is not JSON"]);
 }
@@ -65,7 +79,8 @@ fn invoke_prints_the_answer() {
 fn logs_print_and_follow() {
     let server = with_function("def handler(e, c):\n    print('number', e['n'])\n");
     let mut follower = server.command(squall());
-    let mut follower = follower.args(["logs", "f", "-f"]).stdout(Stdio::piped()).spawn().expect("start `squall logs -f`");
+    let mut follower =
+        follower.args(["logs", "f", "-f"]).stdout(Stdio::piped()).spawn().expect("start `squall logs -f`");
     let (sender, receiver) = mpsc::channel();
     let lines = BufReader::new(follower.stdout.take().expect("its output"));
     std::thread::spawn(move || {
@@ -76,7 +91,11 @@ fn logs_print_and_follow() {
     for n in 0..3 {
         by_data(&server, &["invoke", "f", "--payload", &json!({ "n": n }).to_string()]).ok();
         let wanted = format!("number {n}");
-        while !receiver.recv_timeout(Duration::from_secs(20)).expect("the line comes while it follows").contains(&wanted) {}
+        while !receiver
+            .recv_timeout(Duration::from_secs(20))
+            .expect("the line comes while it follows")
+            .contains(&wanted)
+        {}
     }
     signal(follower.id(), "INT");
     follower.wait().expect("it ends");
@@ -87,7 +106,7 @@ fn logs_print_and_follow() {
     assert!(all.contains("START RequestId") && all.contains("number 0") && all.contains("number 2"), "{all}");
     let first = by_data(&server, &["logs", "f", "--json"]).ok();
     let first: Value = serde_json::from_str(first.lines().next().expect("a line")).expect("one JSON object per line");
-    assert!(first["message"].is_string() && first["timestamp"].is_i64(), "{first}");
+    assert!(first["message"].is_string() && first["timestamp_ms"].is_i64(), "{first}");
     by_data(&server, &["logs", "nope"]).fails(&["nope"]);
 }
 
@@ -112,7 +131,11 @@ fn commands_say_when_there_is_no_cloud() {
 #[test]
 fn doctor_tells_what_there_is() {
     let server = Server::start();
-    let report = run(server.command(squall()).args(["doctor", "--json", "--listen", "127.0.0.1:0"]).arg("--data").arg(server.scratch().join("new")));
+    let report = run(server
+        .command(squall())
+        .args(["doctor", "--json", "--listen", "127.0.0.1:0"])
+        .arg("--data")
+        .arg(server.scratch().join("new")));
     let report = report.json();
     assert_eq!(report["ok"], true, "{report}");
     let checks = report["checks"].as_array().expect("checks");
@@ -120,7 +143,10 @@ fn doctor_tells_what_there_is() {
     for check in checks {
         assert!(["good", "note", "bad"].contains(&check["verdict"].as_str().expect("a verdict")), "{check}");
         if check["verdict"] != "good" {
-            assert!(check["advice"].as_str().is_some_and(|a| !a.is_empty()), "what is missing comes with what to do: {check}");
+            assert!(
+                check["advice"].as_str().is_some_and(|a| !a.is_empty()),
+                "what is missing comes with what to do: {check}"
+            );
         }
     }
     let text = run(server.command(squall()).args(["doctor"]).arg("--data").arg(server.scratch().join("new"))).stdout;
@@ -165,6 +191,10 @@ fn health_needs_no_key_and_nothing_else_is_open() {
         ("POST", "/_squall/backup", 403),
         ("PUT", "/_squall/stacks/x", 403),
     ] {
-        assert_eq!(send(server.address(), method, path, &[], b"").expect("an answer").status, status, "{method} {path}");
+        assert_eq!(
+            send(server.address(), method, path, &[], b"").expect("an answer").status,
+            status,
+            "{method} {path}"
+        );
     }
 }

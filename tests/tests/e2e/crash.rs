@@ -159,7 +159,10 @@ fn functions_that_run_while_the_server_dies_leave_nothing() {
     let mut server = Server::start();
     let customer = Customer::of(&server);
     let role = customer.make_role("r");
-    let code = zip("index.py", "import subprocess, time\ndef handler(e, c):\n    subprocess.Popen(['sleep', '600'])\n    time.sleep(600)\n");
+    let code = zip(
+        "index.py",
+        "import subprocess, time\ndef handler(e, c):\n    subprocess.Popen(['sleep', '600'])\n    time.sleep(600)\n",
+    );
     assert_eq!(customer.make_function("sleeper", &role, "python3.11", &code), Some(201));
     customer.wait_active("sleeper");
     for _ in 0..4 {

@@ -36,7 +36,10 @@ fn users(name: &str) {
     let deployed = server.squall(&["deploy", &example(name)]);
     assert!(deployed.stderr.contains("deployed"), "progress goes to stderr: {deployed}");
     let deployed = deployed.ok();
-    assert!(deployed.lines().last().is_some_and(|l| l.starts_with("GET http") || l.starts_with("POST http")), "endpoints come last: {deployed}");
+    assert!(
+        deployed.lines().last().is_some_and(|l| l.starts_with("GET http") || l.starts_with("POST http")),
+        "endpoints come last: {deployed}"
+    );
     let (get, post) = (endpoint(&deployed, "GET", "/users/{id}"), endpoint(&deployed, "POST", "/users"));
     let json = ["-H", "Content-Type: application/json"];
     let made = curled(&[&["-X", "POST", &post, "-d", r#"{"id":"7","name":"Zoë"}"#], &json[..]].concat());
@@ -53,7 +56,10 @@ fn users(name: &str) {
     let removed = server.squall(&["rm", &format!("{name}-dev")]).ok();
     assert!(removed.contains("removed"), "{removed}");
     let after = server.squall(&["ls", "--json"]).json();
-    assert_eq!((after["stacks"].as_array().map(Vec::len), after["functions"].as_array().map(Vec::len)), (Some(0), Some(0)));
+    assert_eq!(
+        (after["stacks"].as_array().map(Vec::len), after["functions"].as_array().map(Vec::len)),
+        (Some(0), Some(0))
+    );
     let tables = server.aws(&["dynamodb", "list-tables", "--query", "TableNames"]).json();
     assert_eq!(tables, serde_json::json!([]));
 }
@@ -73,7 +79,8 @@ fn hello_examples() {
     let server = Server::start();
     for name in ["hello-node", "hello-python"] {
         let deployed = server.squall(&["deploy", &example(name)]).ok();
-        let url = deployed.lines().last().and_then(|l| l.split_once(' ')).expect("an endpoint").1.replace("{name}", "you");
+        let url =
+            deployed.lines().last().and_then(|l| l.split_once(' ')).expect("an endpoint").1.replace("{name}", "you");
         let (body, status) = curled(&[&url]);
         assert_eq!(status, "200", "{name}: {body}");
     }
@@ -117,10 +124,13 @@ fn every_kind_of_event_answers() {
     assert_eq!((&rest["id"], &rest["stage"], &rest["secret"]), (&"a".into(), &"prod".into(), &"s3cret".into()));
     let (http, _) = curled(&[&endpoint(&deployed, "GET", "/http/{id}").replace("{id}", "b")]);
     assert_eq!((&http["id"], &http["version"]), (&"b".into(), &"2.0".into()));
-    let url = deployed.lines().find(|l| l.contains("lambda-url")).expect("a function URL").split_once(' ').expect("a URL").1;
+    let url =
+        deployed.lines().find(|l| l.contains("lambda-url")).expect("a function URL").split_once(' ').expect("a URL").1;
     assert_eq!(curled(&[url]).1, "200");
     let cors = endpoint(&deployed, "POST", "/cors");
-    let answer = run(Command::new("curl").args(["-sSi", "-X", "OPTIONS", "-H", "Origin: https://x.example", &cors])).ok().to_lowercase();
+    let answer = run(Command::new("curl").args(["-sSi", "-X", "OPTIONS", "-H", "Origin: https://x.example", &cors]))
+        .ok()
+        .to_lowercase();
     assert!(answer.contains("access-control-allow-origin: *"), "{answer}");
     assert_eq!(server.squall(&["ls", "--json"]).json()["stacks"][0]["stage"], "prod");
     server.squall(&["rm", "events-prod"]).ok();
@@ -130,7 +140,8 @@ fn every_kind_of_event_answers() {
 #[test]
 fn what_is_not_understood_is_named_with_its_line() {
     let server = Server::start();
-    let base = "service: s\nprovider: { name: aws, runtime: nodejs20.x }\nfunctions:\n  f:\n    handler: handler.show\n";
+    let base =
+        "service: s\nprovider: { name: aws, runtime: nodejs20.x }\nfunctions:\n  f:\n    handler: handler.show\n";
     for (more, line, word) in [
         ("    memroySize: 256\n", 6, "memroySize"),
         ("    events:\n      - sqs: x\n", 7, "sqs"),
@@ -172,7 +183,8 @@ fn a_second_deploy_drops_no_request() {
             thread::spawn(move || {
                 let mut seen = Vec::new();
                 while !ending.load(Ordering::Relaxed) {
-                    let answer = squall_testkit::send(address, "GET", &target, &[("host", &host)], b"").expect("an answer");
+                    let answer =
+                        squall_testkit::send(address, "GET", &target, &[("host", &host)], b"").expect("an answer");
                     seen.push((answer.status, answer.text()));
                 }
                 seen
@@ -190,7 +202,11 @@ fn a_second_deploy_drops_no_request() {
     let seen: Vec<_> = callers.into_iter().flat_map(|c| c.join().expect("a caller")).collect();
     let bad: Vec<_> = seen.iter().filter(|(status, body)| *status != 200 || !body.starts_with('v')).collect();
     assert!(bad.is_empty(), "{} of {} requests failed: {:?}", bad.len(), seen.len(), bad.first());
-    assert!(seen.len() > 20 && seen.iter().any(|(_, b)| b == "v1") && seen.iter().any(|(_, b)| b == "v4"), "{} requests", seen.len());
+    assert!(
+        seen.len() > 20 && seen.iter().any(|(_, b)| b == "v1") && seen.iter().any(|(_, b)| b == "v4"),
+        "{} requests",
+        seen.len()
+    );
 }
 
 /// Host and target of a URL.

@@ -41,15 +41,28 @@ fn malformed_bodies() {
         refused(&server, what, &dynamo(&server, "PutItem", body.as_bytes()), 400, "Exception");
     }
     refused(&server, "bytes", &dynamo(&server, "PutItem", &[0xff, 0xfe, 0x00]), 400, "SerializationException");
-    let lambda = |body: &str| server.signed("lambda", ("POST", "/2015-03-31/functions"), &[("content-type", "application/json")], body.as_bytes());
+    let lambda = |body: &str| {
+        server.signed(
+            "lambda",
+            ("POST", "/2015-03-31/functions"),
+            &[("content-type", "application/json")],
+            body.as_bytes(),
+        )
+    };
     refused(&server, "lambda: no JSON", &lambda("nope"), 400, "");
     refused(&server, "lambda: a wrong type", &lambda(r#"{"FunctionName": {}}"#), 400, "");
     refused(&server, "lambda: an empty body", &lambda(""), 400, "");
     let form = |body: &str| server.signed("iam", ("POST", "/"), &[FORM], body.as_bytes());
     refused(&server, "no action", &form("Version=2010-05-08"), 400, "");
-    refused(&server, "half an escape", &form("Action=GetUser&Version=2010-05-08&UserName=%"), 404, "NoSuchEntity");
+    refused(&server, "half an escape", &form("Action=GetUser&Version=2010-05-08&UserName=%"), 400, "ValidationError");
     refused(&server, "an odd form", &form("Action=ListUsers&Version=2010-05-08&MaxItems=many"), 400, "");
-    refused(&server, "a huge index", &form("Action=TagUser&Version=2010-05-08&UserName=u&Tags.member.99999999999.Key=k"), 400, "");
+    refused(
+        &server,
+        "a huge index",
+        &form("Action=TagUser&Version=2010-05-08&UserName=u&Tags.member.99999999999.Key=k"),
+        400,
+        "",
+    );
     refused(&server, "binary form", &form("\u{0}\u{1}=&&&==&%00=%ff"), 400, "");
 }
 
@@ -57,7 +70,13 @@ fn malformed_bodies() {
 fn unknown_operations() {
     let server = Server::start();
     refused(&server, "dynamodb", &dynamo(&server, "MakeCoffee", b"{}"), 400, "UnknownOperationException");
-    refused(&server, "a real one that is not served", &dynamo(&server, "CreateGlobalTable", b"{}"), 501, "CreateGlobalTable");
+    refused(
+        &server,
+        "a real one that is not served",
+        &dynamo(&server, "CreateGlobalTable", b"{}"),
+        501,
+        "CreateGlobalTable",
+    );
     let form = |body: &str| server.signed("iam", ("POST", "/"), &[FORM], body.as_bytes());
     refused(&server, "iam", &form("Action=MakeCoffee&Version=2010-05-08"), 400, "InvalidAction");
     refused(&server, "lambda", &server.signed("lambda", ("GET", "/2015-03-31/coffee"), &[], b""), 404, "");
@@ -72,8 +91,10 @@ fn bodies_beyond_the_limits() {
     let big = vec![b' '; 17 << 20];
     refused(&server, "dynamodb over 16 MiB", &dynamo(&server, "PutItem", &big), 413, "");
     let huge = vec![b' '; 71 << 20];
-    let answer = server.signed("lambda", ("POST", "/2015-03-31/functions"), &[("content-type", "application/json")], &huge);
-    refused(&server, "CreateFunction over 70 MB", &answer, 413, "RequestEntityTooLargeException");
+    let answer =
+        server.signed("lambda", ("POST", "/2015-03-31/functions"), &[("content-type", "application/json")], &huge);
+    refused(&server, "CreateFunction over 70 MB", &answer, 413, "Request must be smaller than 70167211 bytes for the CreateFunction operation");
+    assert_eq!(answer.header("x-amzn-errortype"), Some("RequestEntityTooLargeException"));
     // The declared length alone is enough, before a byte of the body.
     let claimed = server.http("POST", "/2015-03-31/functions", &[("content-length", "99999999999")], b"");
     assert!((400..500).contains(&claimed.status), "{claimed:?}");
@@ -99,7 +120,12 @@ fn broken_http() {
         let _ = stream.write_all(bytes);
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
-        assert!(!answer.starts_with(b"HTTP/1.1 2"), "{:?} → {:?}", String::from_utf8_lossy(bytes), String::from_utf8_lossy(&answer));
+        assert!(
+            !answer.starts_with(b"HTTP/1.1 2"),
+            "{:?} → {:?}",
+            String::from_utf8_lossy(bytes),
+            String::from_utf8_lossy(&answer)
+        );
         assert_eq!(server.health()["status"], "ok");
     }
     let long = "x".repeat(300_000);

@@ -21,7 +21,13 @@ impl Customer {
     }
 
     /// Status and body; `None` where the connection failed.
-    pub fn call(&self, service: &str, call: (&str, &str), headers: &[(&str, &str)], body: &[u8]) -> Option<(u16, Vec<u8>)> {
+    pub fn call(
+        &self,
+        service: &str,
+        call: (&str, &str),
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Option<(u16, Vec<u8>)> {
         let answer = signed(self.address, &self.credentials, service, call, headers, body).ok()?;
         Some((answer.status, answer.body))
     }
@@ -68,7 +74,10 @@ impl Customer {
     pub fn make_role(&self, name: &str) -> String {
         let trust = json!({ "Version": "2012-10-17", "Statement": [
             { "Effect": "Allow", "Principal": { "Service": "lambda.amazonaws.com" }, "Action": "sts:AssumeRole" } ]});
-        let form = format!("Action=CreateRole&Version=2010-05-08&RoleName={name}&AssumeRolePolicyDocument={}", encoded(&trust.to_string()));
+        let form = format!(
+            "Action=CreateRole&Version=2010-05-08&RoleName={name}&AssumeRolePolicyDocument={}",
+            encoded(&trust.to_string())
+        );
         self.form(&form);
         let policy = "arn:aws:iam::aws:policy/AdministratorAccess";
         self.form(&format!("Action=AttachRolePolicy&Version=2010-05-08&RoleName={name}&PolicyArn={}", encoded(policy)));
@@ -116,7 +125,9 @@ impl Customer {
 }
 
 fn encoded(text: &str) -> String {
-    text.bytes().map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+    text.bytes()
+        .map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") })
+        .collect()
 }
 
 /// A zip with one file, in base64.

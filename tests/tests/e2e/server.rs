@@ -17,8 +17,14 @@ fn it_starts_and_tells_its_health() {
     let server = Server::start();
     println!("ready after {:?}", server.started_in);
     let health = server.health();
-    assert_eq!((&health["status"], &health["region"], &health["account"]), (&json!("ok"), &json!("us-east-1"), &json!("000000000000")));
-    assert!(health["isolation"].is_string() && health["functions"].is_object() && health["sandbox"].is_object(), "{health}");
+    assert_eq!(
+        (&health["status"], &health["region"], &health["account"]),
+        (&json!("ok"), &json!("us-east-1"), &json!("000000000000"))
+    );
+    assert!(
+        health["isolation"].is_string() && health["functions"].is_object() && health["sandbox"].is_object(),
+        "{health}"
+    );
     let file = fs::metadata(server.data().join("credentials")).expect("the credentials file");
     assert_eq!(file.permissions().mode() & 0o777, 0o600);
     let folder = fs::metadata(server.data()).expect("the data directory");
@@ -68,7 +74,7 @@ fn settings_that_cannot_be_used_are_refused() {
     for (args, parts) in [
         (&["--state", "postgres://x"][..], &["not served"][..]),
         (&["--account", "7"], &["--account 7", "twelve digits"]),
-        (&["--region", "nowhere"], &["--region nowhere"]),
+        (&["--region", "No Where"], &["--region No Where"]),
         (&["--isolation", "some"], &["--isolation some"]),
         (&["--config", "/dev/null/x"], &["/dev/null/x"]),
         (&["--no-such-flag"], &["--no-such-flag"]),
@@ -93,21 +99,23 @@ fn unknown_keys_of_the_file_are_refused() {
 fn the_memory_engine_forgets() {
     let mut server = Server::start_with(Options::args(&["--state", "memory"]));
     let customer = Customer::of(&server);
-    customer.make_table("t");
-    assert_eq!(customer.put("t", "a"), Some(200));
-    assert!(customer.has("t", "a"));
+    customer.make_table("items");
+    assert_eq!(customer.put("items", "a"), Some(200));
+    assert!(customer.has("items", "a"));
     server.squall(&["backup", &server.scratch().join("b").display().to_string()]).fails(&["memory"]);
     assert_eq!(server.stop(), Some(0));
 }
 
 #[test]
 fn regions_are_apart_and_others_are_refused() {
-    let server = Server::start_with(Options::args(&["--region", "eu-central-1,us-west-2", "--account", "123456789012"]));
+    let server =
+        Server::start_with(Options::args(&["--region", "eu-central-1,us-west-2", "--account", "123456789012"]));
     assert_eq!(server.credentials().region, "eu-central-1");
     let me = server.aws(&["sts", "get-caller-identity"]).json();
     assert_eq!(me["Account"], "123456789012");
     let make = ["dynamodb", "create-table", "--table-name", "ttt", "--billing-mode", "PAY_PER_REQUEST"];
-    let keys = ["--key-schema", "AttributeName=a,KeyType=HASH", "--attribute-definitions", "AttributeName=a,AttributeType=S"];
+    let keys =
+        ["--key-schema", "AttributeName=a,KeyType=HASH", "--attribute-definitions", "AttributeName=a,AttributeType=S"];
     let made = server.aws(&[&make[..], &keys[..]].concat()).json();
     assert_eq!(made["TableDescription"]["TableArn"], "arn:aws:dynamodb:eu-central-1:123456789012:table/ttt");
     let there = server.aws(&["dynamodb", "list-tables", "--region", "us-west-2", "--query", "TableNames"]).json();
