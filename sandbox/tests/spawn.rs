@@ -43,10 +43,10 @@ async fn layers_and_mounts_are_where_they_were_asked_for() {
     std::fs::write(layer.join("l"), "layer\n").expect("write");
     std::fs::write(home.join("python/bin/p"), "python\n").expect("write");
     std::fs::set_permissions(&home, std::os::unix::fs::PermissionsExt::from_mode(0o700)).expect("chmod");
-    let mut spec = lab.shell("cat /opt/l /root/a/b/bin/p /var/one; touch /opt/x /root/a/x /var/one /var/y");
+    let mut spec = lab.shell("cat /opt/l /srv/a/b/bin/p /var/one; touch /opt/x /srv/a/x /var/one /var/y");
     spec.opt = Some(layer.clone());
     spec.mounts = vec![
-        Mount { host: home.join("python"), inside: "/root/a/b".into() },
+        Mount { host: home.join("python"), inside: "/srv/a/b".into() },
         Mount { host: layer.join("l"), inside: "/var/one".into() },
     ];
     let (text, exit) = lab.run(spec).await;
