@@ -11,7 +11,18 @@ use squall_testkit::{Response, Server};
 /// Names that more than one request uses, so that requests meet what earlier ones made.
 const NAMES: [&str; 4] = ["alpha", "beta-1", "arn:aws:iam::000000000000:role/alpha", "$LATEST"];
 const ODD: [&str; 12] = [
-    "", " ", "a", "\u{0}", "ü🦀", "../../etc/passwd", "%2e%2e%2f", "arn:aws:", "::::::", "-1", "{\"a\":1}", "\u{202e}\u{feff}\n\r\t",
+    "",
+    " ",
+    "a",
+    "\u{0}",
+    "ü🦀",
+    "../../etc/passwd",
+    "%2e%2e%2f",
+    "arn:aws:",
+    "::::::",
+    "-1",
+    "{\"a\":1}",
+    "\u{202e}\u{feff}\n\r\t",
 ];
 
 /// xorshift64*: small, and the same everywhere.
@@ -57,7 +68,10 @@ impl Random {
             }
             Kind::Map { value, .. } => {
                 let count = self.below(3);
-                (0..count).map(|_| (self.text(&[], None, None), self.value(value, depth - 1))).collect::<Map<_, _>>().into()
+                (0..count)
+                    .map(|_| (self.text(&[], None, None), self.value(value, depth - 1)))
+                    .collect::<Map<_, _>>()
+                    .into()
             }
             Kind::Structure { members, .. } => {
                 let mut map = Map::new();
@@ -111,7 +125,9 @@ impl Random {
 }
 
 fn encoded(text: &str) -> String {
-    text.bytes().map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+    text.bytes()
+        .map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") })
+        .collect()
 }
 
 fn plain(value: &Value) -> String {
@@ -121,7 +137,9 @@ fn plain(value: &Value) -> String {
 /// Lists and structures as forms write them.
 fn form(out: &mut String, name: &str, value: &Value) {
     match value {
-        Value::Array(list) => list.iter().enumerate().for_each(|(i, v)| form(out, &format!("{name}.member.{}", i + 1), v)),
+        Value::Array(list) => {
+            list.iter().enumerate().for_each(|(i, v)| form(out, &format!("{name}.member.{}", i + 1), v))
+        }
         Value::Object(map) => map.iter().for_each(|(k, v)| form(out, &format!("{name}.{k}"), v)),
         other => out.push_str(&format!("&{}={}", encoded(name), encoded(&plain(other)))),
     }
@@ -151,7 +169,9 @@ fn call(server: &Server, service: &Service, operation: &Operation, input: &Value
                 match m.location {
                     Location::Uri => {
                         let text = text.filter(|t| !t.is_empty()).unwrap_or_else(|| "alpha".into());
-                        target = target.replace(&format!("{{{}}}", m.wire), &encoded(&text)).replace(&format!("{{{}+}}", m.wire), &encoded(&text));
+                        target = target
+                            .replace(&format!("{{{}}}", m.wire), &encoded(&text))
+                            .replace(&format!("{{{}+}}", m.wire), &encoded(&text));
                     }
                     Location::Query => {
                         if let Some(text) = text {
@@ -166,7 +186,12 @@ fn call(server: &Server, service: &Service, operation: &Operation, input: &Value
                 target.push_str(&query[1..]);
             }
             let body = Value::Object(body).to_string();
-            server.signed(signing, (operation.method, &target), &[("content-type", "application/json")], body.as_bytes())
+            server.signed(
+                signing,
+                (operation.method, &target),
+                &[("content-type", "application/json")],
+                body.as_bytes(),
+            )
         }
     }
 }

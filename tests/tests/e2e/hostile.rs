@@ -93,7 +93,13 @@ fn bodies_beyond_the_limits() {
     let huge = vec![b' '; 71 << 20];
     let answer =
         server.signed("lambda", ("POST", "/2015-03-31/functions"), &[("content-type", "application/json")], &huge);
-    refused(&server, "CreateFunction over 70 MB", &answer, 413, "Request must be smaller than 70167211 bytes for the CreateFunction operation");
+    refused(
+        &server,
+        "CreateFunction over 70 MB",
+        &answer,
+        413,
+        "Request must be smaller than 70167211 bytes for the CreateFunction operation",
+    );
     assert_eq!(answer.header("x-amzn-errortype"), Some("RequestEntityTooLargeException"));
     // The declared length alone is enough, before a byte of the body.
     let claimed = server.http("POST", "/2015-03-31/functions", &[("content-length", "99999999999")], b"");
