@@ -22,6 +22,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("deploy", &["core/*"]),
     ("testkit", &["*"]),
     ("tests", &["*"]),
+    ("bench", &["core/types", "core/protocol"]),
     ("app", &["*"]),
     ("xtask", &[]),
 ];
