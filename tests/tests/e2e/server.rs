@@ -122,3 +122,60 @@ fn regions_are_apart_and_others_are_refused() {
     assert_eq!(there, json!([]));
     server.aws(&["dynamodb", "list-tables", "--region", "ap-south-1"]).fails(&["InvalidSignatureException"]);
 }
+
+#[test]
+fn everything_outlives_a_restart() {
+    let mut server = Server::start();
+    server.python("persist.py", &["make"]).ok();
+    assert_eq!(server.stop(), Some(0));
+    server.restart();
+    server.python("persist.py", &["check"]).ok();
+    // Without a chance to write anything more.
+    server.kill9();
+    server.restart();
+    server.python("persist.py", &["check"]).ok();
+}
+
+#[test]
+fn a_burst_from_nothing_loses_no_request() {
+    let server = Server::start();
+    let customer = Customer::of(&server);
+    let role = customer.make_role("r");
+    let code = zip("index.py", "import time\ndef handler(e, c):\n    time.sleep(0.2)\n    return e['n']\n");
+    assert_eq!(customer.make_function("burst", &role, "python3.11", &code), Some(201));
+    customer.wait_active("burst");
+    let calls: Vec<_> = (0..150)
+        .map(|n| {
+            let c = customer.clone();
+            thread::spawn(move || (n, c.invoke("burst", "RequestResponse", &json!({ "n": n }))))
+        })
+        .collect();
+    for call in calls {
+        let (n, answer) = call.join().expect("a caller");
+        assert_eq!(answer, Some((200, n.to_string())));
+    }
+    assert_eq!(server.health()["status"], "ok");
+}
+
+#[test]
+fn http_2_and_expect_are_spoken() {
+    let server = Server::start();
+    let health = format!("{}/_squall/health", server.url());
+    let curl = |args: &[&str]| {
+        let mut command = std::process::Command::new("curl");
+        squall_testkit::run(command.args(["-sS", "-o", "/dev/null", "-w", "%{http_version} %{http_code}"]).args(args))
+            .ok()
+    };
+    assert_eq!(curl(&["--http2-prior-knowledge", &health]), "2 200");
+    assert_eq!(curl(&["--http1.1", &health]), "1.1 200");
+    assert_eq!(curl(&["--http1.0", &health]), "1 200");
+    // A body of 2 MiB behind `Expect: 100-continue`: refused for want of a signature, but read or refused at once.
+    let body = server.scratch().join("body");
+    fs::write(&body, vec![b'x'; 2 << 20]).expect("write a body");
+    let data = format!("@{}", body.display());
+    let url = format!("{}/2015-03-31/functions", server.url());
+    assert_eq!(
+        curl(&["-H", "Expect: 100-continue", "--expect100-timeout", "20", "--data-binary", &data, &url]),
+        "1.1 403"
+    );
+}
