@@ -3,7 +3,7 @@
 use crate::backup;
 use crate::config::{Settings, StateKind};
 use crate::internal::Pages;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use serde_json::json;
 use squall_apigateway::ApiGateway;
@@ -45,6 +45,7 @@ pub struct Cloud {
     pub runtime: Runtime,
     sandbox: Sandbox,
     logs: Arc<Logs>,
+    _lock: std::fs::File,
 }
 
 impl Cloud {
@@ -72,9 +73,6 @@ impl backup::Source for SqliteSource {
 }
 
 fn open(settings: &Settings) -> Result<Engine> {
-    let mut make = std::fs::DirBuilder::new();
-    make.recursive(true).mode(0o700);
-    make.create(&settings.data).with_context(|| format!("make the data directory {}", settings.data.display()))?;
     match settings.state {
         StateKind::Memory => Ok(Engine {
             state: Arc::new(Memory::new(Arc::new(SystemClock))),
@@ -99,6 +97,10 @@ fn open(settings: &Settings) -> Result<Engine> {
 /// # Errors
 /// The data directory is in use or broken, or the host cannot give the isolation level.
 pub async fn build(settings: &Settings, address: SocketAddr) -> Result<Cloud> {
+    make_data_dir(&settings.data)?;
+    let lock = lock(&settings.data)?;
+    // The spawner starts while the state is opened: neither waits for the other.
+    let sandbox = tokio::spawn(Sandbox::start(sandbox_options(settings)?));
     let engine = open(settings)?;
     let deps = Deps {
         state: engine.state,
@@ -108,9 +110,11 @@ pub async fn build(settings: &Settings, address: SocketAddr) -> Result<Cloud> {
         account: settings.account.clone(),
         region: settings.regions[0].clone(),
     };
-    let sandbox = start_sandbox(settings).await?;
     let iam = Iam::open(deps.clone()).await?;
     let logs = Logs::open(deps.clone(), &settings.data.join("logs")).await?;
+    let sandbox = sandbox.await.context("start the sandbox")?.context(
+        "isolate functions (see `squall doctor`; a weaker level must be chosen by name: --isolation namespaces or none)",
+    )?;
     let endpoint = Arc::new(Endpoint::default());
     let runtime = Runtime::start(
         runtime_options(settings),
@@ -153,20 +157,39 @@ pub async fn build(settings: &Settings, address: SocketAddr) -> Result<Cloud> {
         },
     );
     endpoint.connect(gateway.clone());
-    Ok(Cloud { gateway, root: iam.root_credentials(), runtime, sandbox, logs })
+    Ok(Cloud { gateway, root: iam.root_credentials(), runtime, sandbox, logs, _lock: lock })
 }
 
-async fn start_sandbox(settings: &Settings) -> Result<Sandbox> {
-    let options = squall_sandbox::Options {
+fn sandbox_options(settings: &Settings) -> Result<squall_sandbox::Options> {
+    Ok(squall_sandbox::Options {
         level: settings.isolation,
         run_dir: settings.data.join("run"),
         pool: 8,
         spawner_exe: std::env::current_exe().context("find this program's file")?,
         spawner_args: vec![SPAWNER_ARG.into()],
-    };
-    Sandbox::start(options)
-        .await
-        .context("isolate functions (see `squall doctor`; a weaker level must be chosen by name: --isolation namespaces or none)")
+    })
+}
+
+/// Holds the data directory for this process: starting cleans up what a crash left, which must not be another server's.
+fn lock(data: &Path) -> Result<std::fs::File> {
+    let path = data.join("server.lock");
+    let file = std::fs::File::create(&path).with_context(|| format!("open {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            bail!(
+                "{} is in use by another server: stop it, or choose another directory with --data DIR",
+                data.display()
+            )
+        }
+        Err(std::fs::TryLockError::Error(e)) => Err(e).with_context(|| format!("lock {}", path.display())),
+    }
+}
+
+fn make_data_dir(data: &Path) -> Result<()> {
+    let mut make = std::fs::DirBuilder::new();
+    make.recursive(true).mode(0o700);
+    make.create(data).with_context(|| format!("make the data directory {}", data.display()))
 }
 
 fn health(pages: &Pages, settings: &Settings, sandbox: &Sandbox, runtime: &Runtime, logs: &Arc<Logs>) {
