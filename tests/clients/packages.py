@@ -92,6 +92,34 @@ def test_bombs():
         kit.equal(e.response["Error"]["Code"], "InvalidParameterValueException")
 
 
+def test_mutated_zips():
+    """Bytes changed, cut out and repeated at random (the same in every run): taken or refused, never a failure."""
+    import random
+
+    rng = random.Random(7)
+    good = kit.zipped({"index.py": "def handler(e, c): return 1\n" * 20, "a/b.txt": "x" * 300, "c": ""})
+    taken = 0
+    for _ in range(300):
+        code = bytearray(good)
+        for _ in range(rng.randint(1, 6)):
+            at = rng.randrange(len(code))
+            match rng.randrange(4):
+                case 0:
+                    code[at] = rng.randrange(256)
+                case 1:
+                    code[at : at + 4] = rng.choice([b"\xff" * 4, b"\0" * 4, b"PK\x01\x02", b"\x7f" * 4])
+                case 2:
+                    del code[at : at + rng.randint(1, 30)]
+                case 3:
+                    code[at:at] = code[at : at + rng.randint(1, 30)]
+        try:
+            create(bytes(code))
+            taken += 1
+        except kit.ClientError as e:
+            kit.equal(e.response["Error"]["Code"], "InvalidParameterValueException", bytes(code).hex())
+    assert 0 < taken < 300, taken
+
+
 def test_two_of_a_name():
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as z:
