@@ -92,7 +92,14 @@ impl Room for RestRoom {
     }
 
     fn access(&self, ctx: &Ctx, op: &'static Operation, input: &Value) -> Vec<Access> {
-        access(ctx, op, input)
+        let mut accesses = access(ctx, op, input);
+        let role = op.input.and_then(|shape| input.text(shape, "credentials")).filter(|role| !role.is_empty());
+        if let (Some(role), "PutIntegration") = (role, op.name) {
+            let mut pass = Access::new("iam:PassRole", role);
+            pass.context.push(("iam:PassedToService".into(), vec![crate::PRINCIPAL.into()]));
+            accesses.push(pass);
+        }
+        accesses
     }
 
     fn body_limit(&self, _op: Option<&'static Operation>) -> BodyLimit {

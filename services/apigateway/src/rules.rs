@@ -50,12 +50,12 @@ pub fn rest_lambda_uri(uri: Option<&str>) -> Result<(), Error> {
     function_of_uri(uri).map(|_| ()).ok_or_else(|| Error::bad("Invalid lambda function"))
 }
 
-/// Authorization types that are served.
+/// Authorization types that are served, in any letter case.
 ///
 /// # Errors
 /// `BadRequestException`.
 pub fn auth(text: &str) -> Result<Auth, Error> {
-    match text {
+    match text.to_ascii_uppercase().as_str() {
         "NONE" => Ok(Auth::None),
         "AWS_IAM" => Ok(Auth::Iam),
         "CUSTOM" | "COGNITO_USER_POOLS" | "JWT" => Err(Error::unserved(&format!("Authorization type {text}"))),

@@ -6,6 +6,8 @@ mod http_apis;
 mod http_requests;
 mod rest_apis;
 mod rest_requests;
+mod rest_responses;
+mod rest_roles;
 mod restart;
 
 use crate::ApiGateway;
@@ -72,8 +74,17 @@ struct Users(Mutex<Vec<Access>>);
 
 #[async_trait]
 impl Identity for Users {
-    async fn credential(&self, _: &str, _: Option<&str>) -> Result<Credential, CredentialError> {
-        Err(CredentialError::Unknown)
+    async fn credential(&self, key: &str, token: Option<&str>) -> Result<Credential, CredentialError> {
+        let role = token.filter(|_| key == "ASIA").ok_or(CredentialError::Unknown)?;
+        let name = role.rsplit('/').next().unwrap_or_default();
+        let principal = Principal::Session {
+            // Named so that `authorise` lets the role `good` pass.
+            arn: format!("arn:aws:sts::{ACCOUNT}:assumed-role/session/{name}"),
+            role_arn: role.into(),
+            user_id: "AROA:session".into(),
+            policy: None,
+        };
+        Ok(Credential { secret: String::new(), principal })
     }
 
     async fn authorise(&self, ctx: &Ctx, accesses: &[Access], _: &[Option<String>]) -> Result<(), AccessDenied> {
@@ -89,12 +100,18 @@ impl Identity for Users {
         Err(AccessDenied { message })
     }
 
-    async fn role_check(&self, _: &str, _: &str) -> RoleCheck {
-        RoleCheck::Missing
+    async fn role_check(&self, role: &str, service: &str) -> RoleCheck {
+        assert_eq!(service, "apigateway.amazonaws.com");
+        if role.ends_with("/foreign") { RoleCheck::NotTrusted } else { RoleCheck::Trusted }
     }
 
-    async fn session(&self, _: &str, _: &str, _: Duration) -> Option<SessionCredentials> {
-        None
+    async fn session(&self, role: &str, _: &str, _: Duration) -> Option<SessionCredentials> {
+        Some(SessionCredentials {
+            access_key_id: "ASIA".into(),
+            secret_access_key: String::new(),
+            session_token: role.into(),
+            expires: Millis(i64::MAX),
+        })
     }
 }
 

@@ -136,8 +136,20 @@ pub trait Api: Send + Sync {
         ctx: &Ctx,
         input: UpdateIntegrationInput,
     ) -> Result<UpdateIntegrationOutput, ServiceError>;
+    /// Serves `UpdateIntegrationResponse`.
+    async fn update_integration_response(
+        &self,
+        ctx: &Ctx,
+        input: UpdateIntegrationResponseInput,
+    ) -> Result<UpdateIntegrationResponseOutput, ServiceError>;
     /// Serves `UpdateMethod`.
     async fn update_method(&self, ctx: &Ctx, input: UpdateMethodInput) -> Result<UpdateMethodOutput, ServiceError>;
+    /// Serves `UpdateMethodResponse`.
+    async fn update_method_response(
+        &self,
+        ctx: &Ctx,
+        input: UpdateMethodResponseInput,
+    ) -> Result<UpdateMethodResponseOutput, ServiceError>;
     /// Serves `UpdateResource`.
     async fn update_resource(
         &self,
@@ -190,7 +202,9 @@ pub async fn dispatch<A: Api + ?Sized>(
         "TagResource" => Ok(api.tag_resource(ctx, typed(op, input)?).await?.into_value()),
         "UntagResource" => Ok(api.untag_resource(ctx, typed(op, input)?).await?.into_value()),
         "UpdateIntegration" => Ok(api.update_integration(ctx, typed(op, input)?).await?.into_value()),
+        "UpdateIntegrationResponse" => Ok(api.update_integration_response(ctx, typed(op, input)?).await?.into_value()),
         "UpdateMethod" => Ok(api.update_method(ctx, typed(op, input)?).await?.into_value()),
+        "UpdateMethodResponse" => Ok(api.update_method_response(ctx, typed(op, input)?).await?.into_value()),
         "UpdateResource" => Ok(api.update_resource(ctx, typed(op, input)?).await?.into_value()),
         "UpdateRestApi" => Ok(api.update_rest_api(ctx, typed(op, input)?).await?.into_value()),
         "UpdateStage" => Ok(api.update_stage(ctx, typed(op, input)?).await?.into_value()),
@@ -447,8 +461,14 @@ impl IntoValue for UntagResourceOutput {
 /// Output of `UpdateIntegration`.
 pub type UpdateIntegrationOutput = Integration;
 
+/// Output of `UpdateIntegrationResponse`.
+pub type UpdateIntegrationResponseOutput = IntegrationResponse;
+
 /// Output of `UpdateMethod`.
 pub type UpdateMethodOutput = Method;
+
+/// Output of `UpdateMethodResponse`.
+pub type UpdateMethodResponseOutput = MethodResponse;
 
 /// Output of `UpdateResource`.
 pub type UpdateResourceOutput = Resource;
@@ -2951,6 +2971,50 @@ impl IntoValue for UpdateIntegrationInput {
     }
 }
 
+/// Structure `UpdateIntegrationResponseRequest` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateIntegrationResponseInput {
+    pub rest_api_id: String,
+    pub resource_id: String,
+    pub http_method: String,
+    pub status_code: String,
+    pub patch_operations: Option<Vec<PatchOperation>>,
+}
+
+impl FromValue for UpdateIntegrationResponseInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { rest_api_id: m0?, resource_id: m1?, http_method: m2?, status_code: m3?, patch_operations: m4 })
+    }
+}
+
+impl IntoValue for UpdateIntegrationResponseInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(5);
+        out.push((0, self.rest_api_id.into_value()));
+        out.push((1, self.resource_id.into_value()));
+        out.push((2, self.http_method.into_value()));
+        out.push((3, self.status_code.into_value()));
+        push(&mut out, 4, self.patch_operations);
+        Value::Struct(out)
+    }
+}
+
 /// Structure `UpdateMethodRequest` of the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UpdateMethodInput {
@@ -2987,6 +3051,50 @@ impl IntoValue for UpdateMethodInput {
         out.push((1, self.resource_id.into_value()));
         out.push((2, self.http_method.into_value()));
         push(&mut out, 3, self.patch_operations);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `UpdateMethodResponseRequest` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateMethodResponseInput {
+    pub rest_api_id: String,
+    pub resource_id: String,
+    pub http_method: String,
+    pub status_code: String,
+    pub patch_operations: Option<Vec<PatchOperation>>,
+}
+
+impl FromValue for UpdateMethodResponseInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { rest_api_id: m0?, resource_id: m1?, http_method: m2?, status_code: m3?, patch_operations: m4 })
+    }
+}
+
+impl IntoValue for UpdateMethodResponseInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(5);
+        out.push((0, self.rest_api_id.into_value()));
+        out.push((1, self.resource_id.into_value()));
+        out.push((2, self.http_method.into_value()));
+        out.push((3, self.status_code.into_value()));
+        push(&mut out, 4, self.patch_operations);
         Value::Struct(out)
     }
 }
@@ -3640,6 +3748,24 @@ pub static SERVICE: Service = Service {
             unauthenticated: false,
         },
         Operation {
+            name: "UpdateIntegrationResponse",
+            method: "PATCH",
+            uri: "/restapis/{restapi_id}/resources/{resource_id}/methods/{http_method}/integration/responses/{status_code}",
+            status: 200,
+            input: Some(&shapes::UPDATE_INTEGRATION_RESPONSE_REQUEST),
+            output: Some(&shapes::INTEGRATION_RESPONSE),
+            result_wrapper: "",
+            errors: &[
+                errors::BAD_REQUEST_EXCEPTION,
+                errors::CONFLICT_EXCEPTION,
+                errors::LIMIT_EXCEEDED_EXCEPTION,
+                errors::NOT_FOUND_EXCEPTION,
+                errors::UNAUTHORIZED_EXCEPTION,
+                errors::TOO_MANY_REQUESTS_EXCEPTION,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
             name: "UpdateMethod",
             method: "PATCH",
             uri: "/restapis/{restapi_id}/resources/{resource_id}/methods/{http_method}",
@@ -3652,6 +3778,24 @@ pub static SERVICE: Service = Service {
                 errors::NOT_FOUND_EXCEPTION,
                 errors::BAD_REQUEST_EXCEPTION,
                 errors::CONFLICT_EXCEPTION,
+                errors::TOO_MANY_REQUESTS_EXCEPTION,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
+            name: "UpdateMethodResponse",
+            method: "PATCH",
+            uri: "/restapis/{restapi_id}/resources/{resource_id}/methods/{http_method}/responses/{status_code}",
+            status: 201,
+            input: Some(&shapes::UPDATE_METHOD_RESPONSE_REQUEST),
+            output: Some(&shapes::METHOD_RESPONSE),
+            result_wrapper: "",
+            errors: &[
+                errors::UNAUTHORIZED_EXCEPTION,
+                errors::NOT_FOUND_EXCEPTION,
+                errors::CONFLICT_EXCEPTION,
+                errors::LIMIT_EXCEEDED_EXCEPTION,
+                errors::BAD_REQUEST_EXCEPTION,
                 errors::TOO_MANY_REQUESTS_EXCEPTION,
             ],
             unauthenticated: false,
@@ -3796,16 +3940,6 @@ pub static SERVICE: Service = Service {
         ("UpdateDocumentationVersion", "PATCH", "/restapis/{restapi_id}/documentation/versions/{doc_version}"),
         ("UpdateDomainName", "PATCH", "/domainnames/{domain_name}"),
         ("UpdateGatewayResponse", "PATCH", "/restapis/{restapi_id}/gatewayresponses/{response_type}"),
-        (
-            "UpdateIntegrationResponse",
-            "PATCH",
-            "/restapis/{restapi_id}/resources/{resource_id}/methods/{http_method}/integration/responses/{status_code}",
-        ),
-        (
-            "UpdateMethodResponse",
-            "PATCH",
-            "/restapis/{restapi_id}/resources/{resource_id}/methods/{http_method}/responses/{status_code}",
-        ),
         ("UpdateModel", "PATCH", "/restapis/{restapi_id}/models/{model_name}"),
         ("UpdateRequestValidator", "PATCH", "/restapis/{restapi_id}/requestvalidators/{requestvalidator_id}"),
         ("UpdateUsage", "PATCH", "/usageplans/{usageplanId}/keys/{keyId}/usage"),
@@ -4129,7 +4263,7 @@ pub mod shapes {
             payload: None,
         },
     );
-    pub static ENDPOINT_TYPE: Shape = shape("EndpointType", text(None, None, None, &["REGIONAL", "EDGE", "PRIVATE"]));
+    pub static ENDPOINT_TYPE: Shape = shape("EndpointType", text(None, None, None, &["PRIVATE", "EDGE", "REGIONAL"]));
     pub static GET_DEPLOYMENT_REQUEST: Shape = shape(
         "GetDeploymentRequest",
         Kind::Structure {
@@ -4563,7 +4697,7 @@ pub mod shapes {
     );
     pub static NULLABLE_BOOLEAN: Shape = shape("NullableBoolean", Kind::Boolean);
     pub static NULLABLE_INTEGER: Shape = shape("NullableInteger", Kind::Integer { min: None, max: None });
-    pub static OP: Shape = shape("Op", text(None, None, None, &["add", "remove", "replace", "move", "copy", "test"]));
+    pub static OP: Shape = shape("Op", text(None, None, None, &["add", "remove", "move", "test", "replace", "copy"]));
     pub static PATCH_OPERATION: Shape = shape(
         "PatchOperation",
         Kind::Structure {
@@ -4929,6 +5063,19 @@ pub mod shapes {
             payload: None,
         },
     );
+    pub static UPDATE_INTEGRATION_RESPONSE_REQUEST: Shape = shape(
+        "UpdateIntegrationResponseRequest",
+        Kind::Structure {
+            members: &[
+                member("restApiId", "restapi_id", Location::Uri, true, false, &STRING),
+                member("resourceId", "resource_id", Location::Uri, true, false, &STRING),
+                member("httpMethod", "http_method", Location::Uri, true, false, &STRING),
+                member("statusCode", "status_code", Location::Uri, true, false, &STATUS_CODE),
+                member("patchOperations", "patchOperations", Location::Body, false, false, &LIST_OF_PATCH_OPERATION),
+            ],
+            payload: None,
+        },
+    );
     pub static UPDATE_METHOD_REQUEST: Shape = shape(
         "UpdateMethodRequest",
         Kind::Structure {
@@ -4936,6 +5083,19 @@ pub mod shapes {
                 member("restApiId", "restapi_id", Location::Uri, true, false, &STRING),
                 member("resourceId", "resource_id", Location::Uri, true, false, &STRING),
                 member("httpMethod", "http_method", Location::Uri, true, false, &STRING),
+                member("patchOperations", "patchOperations", Location::Body, false, false, &LIST_OF_PATCH_OPERATION),
+            ],
+            payload: None,
+        },
+    );
+    pub static UPDATE_METHOD_RESPONSE_REQUEST: Shape = shape(
+        "UpdateMethodResponseRequest",
+        Kind::Structure {
+            members: &[
+                member("restApiId", "restapi_id", Location::Uri, true, false, &STRING),
+                member("resourceId", "resource_id", Location::Uri, true, false, &STRING),
+                member("httpMethod", "http_method", Location::Uri, true, false, &STRING),
+                member("statusCode", "status_code", Location::Uri, true, false, &STATUS_CODE),
                 member("patchOperations", "patchOperations", Location::Body, false, false, &LIST_OF_PATCH_OPERATION),
             ],
             payload: None,

@@ -3,8 +3,14 @@
 use super::call::Call;
 use crate::model::Auth;
 use crate::room::ApiGateway;
-use squall_service::{Access, Caller, CredentialError, Ctx, Principal};
+use squall_service::{Access, Caller, CredentialError, Ctx, Principal, RoleCheck};
 use squall_types::Region;
+use std::time::Duration;
+
+/// Name of the sessions of integrations' roles, as on AWS.
+const SESSION: &str = "BackplaneAssumeRoleSession";
+/// The shortest session that there is.
+const SESSION_VALID: Duration = Duration::from_secs(900);
 
 /// Why a caller may not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,17 +53,7 @@ pub async fn authorise<'a>(
     }
     let account = room.deps.account.as_str();
     let resource = call.source_arn(account, tail);
-    let request = call.request;
-    let ctx = Ctx {
-        account: room.deps.account.clone(),
-        region: Region::parse(call.region).unwrap_or_else(|| room.deps.region.clone()),
-        principal: principal.clone(),
-        request_id: request.request_id.clone(),
-        time: request.time,
-        source_ip: request.source_ip,
-        user_agent: call.header("user-agent").unwrap_or_default().to_owned(),
-        host: request.host.clone(),
-    };
+    let ctx = context(room, call, principal.clone());
     let access = Access::new("execute-api:Invoke", resource.clone());
     match room.identity.authorise(&ctx, &[access], &[None]).await {
         Ok(()) => Ok(Some(principal)),
@@ -68,6 +64,38 @@ pub async fn authorise<'a>(
             Err(Refusal::Denied(denied.message.replace(&resource, &masked)))
         }
     }
+}
+
+/// The context of what is done for a request.
+fn context(room: &ApiGateway, call: &Call<'_>, principal: Principal) -> Ctx {
+    let request = call.request;
+    Ctx {
+        account: room.deps.account.clone(),
+        region: Region::parse(call.region).unwrap_or_else(|| room.deps.region.clone()),
+        principal,
+        request_id: request.request_id.clone(),
+        time: request.time,
+        source_ip: request.source_ip,
+        user_agent: call.header("user-agent").unwrap_or_default().to_owned(),
+        host: request.host.clone(),
+    }
+}
+
+/// Whether an integration's role may call the function; its trust in API Gateway is looked at anew for each request.
+///
+/// # Errors
+/// Why not, for the operator.
+pub async fn role_may_call(room: &ApiGateway, call: &Call<'_>, role: &str, function: &str) -> Result<(), String> {
+    if room.identity.role_check(role, crate::PRINCIPAL).await != RoleCheck::Trusted {
+        return Err(format!("{role} cannot be assumed by {}", crate::PRINCIPAL));
+    }
+    let session = room.identity.session(role, SESSION, SESSION_VALID).await;
+    let session = session.ok_or_else(|| format!("there is no session of {role}"))?;
+    let known = room.identity.credential(&session.access_key_id, Some(&session.session_token)).await;
+    let principal = known.map_err(|e| format!("the session of {role} is not accepted: {e:?}"))?.principal;
+    let access = Access::new("lambda:InvokeFunction", function);
+    let ctx = context(room, call, principal);
+    room.identity.authorise(&ctx, &[access], &[None]).await.map_err(|denied| denied.message)
 }
 
 /// The unique id of a principal.

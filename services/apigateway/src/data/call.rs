@@ -1,5 +1,6 @@
 //! One request on its way through an API, and the call of its function.
 
+use super::auth;
 use crate::model::Target;
 use crate::room::ApiGateway;
 use base64::Engine as _;
@@ -134,8 +135,23 @@ impl<'a> Call<'a> {
         event: String,
         source_arn: String,
     ) -> Result<Bytes, Failure> {
+        let function = self.with_variables(&target.function);
+        let failed = |code: &str, text: &str| {
+            let request_id = &self.request.request_id;
+            tracing::warn!(api = self.api, request_id, function, code, text, "call a function");
+        };
+        let invoker = match &target.role {
+            None => Invoker::Service { principal: crate::PRINCIPAL.into(), source_arn },
+            Some(role) => {
+                if let Err(why) = auth::role_may_call(room, self, role, &function).await {
+                    failed("AccessDeniedException", &why);
+                    return Err(Failure::Refused);
+                }
+                Invoker::Authorised
+            }
+        };
         let invocation = Invocation {
-            function: self.with_variables(&target.function),
+            function: function.clone(),
             qualifier: None,
             region: self.region.to_owned(),
             payload: Bytes::from(event),
@@ -143,19 +159,8 @@ impl<'a> Call<'a> {
             log_tail: false,
             client_context: None,
             trace_header: Some(self.trace.clone()),
-            invoker: Invoker::Service { principal: "apigateway.amazonaws.com".into(), source_arn },
+            invoker,
             request_id: self.request.request_id.clone(),
-        };
-        let function = invocation.function.clone();
-        let failed = |code: &str, text: &str| {
-            tracing::warn!(
-                api = self.api,
-                request_id = self.request.request_id,
-                function,
-                code,
-                text,
-                "call a function"
-            );
         };
         match tokio::time::timeout(target.timeout, room.invoke.invoke(invocation)).await {
             Err(_) => {

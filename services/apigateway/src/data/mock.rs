@@ -11,7 +11,7 @@ use squall_protocol::Reply;
 pub enum Failure {
     /// No template takes the request's type, and it may not pass through.
     UnsupportedType,
-    /// No status, or no answer for it.
+    /// No status, no answer for it, or one that the method does not declare.
     Broken,
 }
 
@@ -24,7 +24,7 @@ pub fn answer(mock: &Mock, call: &Call<'_>) -> Result<Reply, Failure> {
     let text = status.to_string();
     let matches = |a: &&MockAnswer| a.pattern.as_ref().is_some_and(|p| p.is_match(&text));
     let chosen = mock.answers.iter().find(matches).or_else(|| mock.answers.iter().find(|a| a.pattern.is_none()));
-    let chosen = chosen.ok_or(Failure::Broken)?;
+    let chosen = chosen.filter(|a| a.is_declared).ok_or(Failure::Broken)?;
     let mut reply = Reply { status: chosen.status, headers: chosen.headers.clone(), ..Reply::default() };
     let (kind, body) = chosen.template.clone().unwrap_or_else(|| ("application/json".into(), String::new()));
     if !reply.headers.iter().any(|(n, _)| n == "content-type") {

@@ -215,7 +215,8 @@ impl Deployment {
 
 fn target(integration: &Integration) -> Option<Target> {
     let function = rules::function_of_uri(&integration.uri)?.to_owned();
-    Some(Target { function, timeout: Duration::from_millis(u64::try_from(integration.timeout_ms).ok()?) })
+    let timeout = Duration::from_millis(u64::try_from(integration.timeout_ms).ok()?);
+    Some(Target { function, timeout, role: None })
 }
 
 impl HttpApi {

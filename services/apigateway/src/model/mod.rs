@@ -36,4 +36,6 @@ pub struct Target {
     pub function: String,
     /// How long an answer may take.
     pub timeout: Duration,
+    /// Role that the call is made with; without one the function's own policy decides.
+    pub role: Option<String>,
 }

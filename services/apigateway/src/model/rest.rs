@@ -116,6 +116,9 @@ pub struct Integration {
     pub http_method: Option<String>,
     /// Backend.
     pub uri: Option<String>,
+    /// Role that the backend is called with; without one the function's own policy decides.
+    #[serde(default)]
+    pub credentials: Option<String>,
     /// `INTERNET` where it was given.
     pub connection_type: Option<String>,
     /// `WHEN_NO_MATCH`, `WHEN_NO_TEMPLATES` or `NEVER`.
@@ -228,6 +231,8 @@ pub struct MockAnswer {
     pub headers: Vec<(String, String)>,
     /// Content type and body.
     pub template: Option<(String, String)>,
+    /// Whether the method declares the status: AWS answers 500 instead of one that it does not.
+    pub is_declared: bool,
 }
 
 impl Deployment {
@@ -244,7 +249,7 @@ impl Deployment {
                     resource_id: resource.id.clone(),
                     path: resource.path.clone(),
                     auth: method.auth,
-                    action: method.integration.as_ref().and_then(action).unwrap_or(Action::Broken),
+                    action: action(method).unwrap_or(Action::Broken),
                 };
                 router.add(name, &resource.path, endpoint);
             }
@@ -253,20 +258,21 @@ impl Deployment {
     }
 }
 
-fn action(integration: &Integration) -> Option<Action> {
+fn action(method: &Method) -> Option<Action> {
+    let integration = method.integration.as_ref()?;
     match integration.kind {
         IntegrationKind::AwsProxy => {
             // Lambda's Invoke is a POST; AWS answers 500 for any other method.
             integration.http_method.as_deref().filter(|m| *m == "POST")?;
             let function = rules::function_of_uri(integration.uri.as_deref()?)?.to_owned();
             let timeout = Duration::from_millis(u64::try_from(integration.timeout_ms).ok()?);
-            Some(Action::Lambda(Target { function, timeout }))
+            Some(Action::Lambda(Target { function, timeout, role: integration.credentials.clone() }))
         }
-        IntegrationKind::Mock => Some(Action::Mock(mock(integration)?)),
+        IntegrationKind::Mock => Some(Action::Mock(mock(integration, &method.responses)?)),
     }
 }
 
-fn mock(integration: &Integration) -> Option<Mock> {
+fn mock(integration: &Integration, declared: &BTreeMap<String, MethodResponse>) -> Option<Mock> {
     let mut statuses = Vec::new();
     for (content_type, template) in integration.templates.iter().flatten() {
         statuses.push((content_type.clone(), rules::mock_status(template)?));
@@ -285,7 +291,8 @@ fn mock(integration: &Integration) -> Option<Mock> {
         let templates = response.templates.as_ref();
         let template = templates.and_then(|t| t.get_key_value("application/json").or_else(|| t.first_key_value()));
         let template = template.map(|(k, v)| (k.clone(), v.clone()));
-        answers.push(MockAnswer { pattern, status: status.parse().ok()?, headers, template });
+        let is_declared = declared.contains_key(status);
+        answers.push(MockAnswer { pattern, status: status.parse().ok()?, headers, template, is_declared });
     }
     Some(Mock { statuses, passthrough: integration.passthrough.clone(), answers })
 }

@@ -2,6 +2,7 @@
 
 use crate::api::apigateway::PatchOperation;
 use crate::error::Error;
+use std::collections::BTreeMap;
 
 /// Most operations of one request.
 const PATCHES_MAX: usize = 100;
@@ -66,6 +67,28 @@ impl Patch {
     /// The value, `None` when it is empty or removed.
     pub fn text(&self) -> Option<String> {
         Some(self.value.clone()).filter(|v| !v.is_empty() && self.op != Op::Remove)
+    }
+
+    /// Adds, replaces or removes an entry of a map; what is replaced or removed must be there.
+    ///
+    /// # Errors
+    /// `missing`.
+    pub fn put<T>(
+        &self,
+        map: &mut Option<BTreeMap<String, T>>,
+        name: &str,
+        value: T,
+        missing: impl Fn() -> Error,
+    ) -> Result<(), Error> {
+        let entries = map.get_or_insert_default();
+        if self.op != Op::Add && !entries.contains_key(name) {
+            return Err(missing());
+        }
+        match self.op {
+            Op::Add | Op::Replace => entries.insert(name.to_owned(), value),
+            Op::Remove => entries.remove(name),
+        };
+        Ok(())
     }
 
     /// The words of the path for a `match`.

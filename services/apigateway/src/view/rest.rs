@@ -97,6 +97,7 @@ pub fn integration(integration: &Integration) -> api::Integration {
         http_method: integration.http_method.clone(),
         uri: integration.uri.clone(),
         connection_type: integration.connection_type.clone(),
+        credentials: integration.credentials.clone(),
         request_templates: integration.templates.clone(),
         passthrough_behavior: Some(integration.passthrough.clone()),
         content_handling: integration.content_handling.clone(),

@@ -22,10 +22,10 @@ pub async fn create_rest_api(
     ctx: &Ctx,
     input: CreateRestApiInput,
 ) -> Result<CreateRestApiOutput, Error> {
-    refuse(&input)?;
     if input.description.as_deref() == Some("") {
         return Err(Error::bad("Description cannot be an empty string"));
     }
+    refuse(&input)?;
     name(&input.name)?;
     let (endpoint_type, ip_address_type) = endpoint(input.endpoint_configuration)?;
     let tags = input.tags.unwrap_or_default();

@@ -26,6 +26,7 @@ pub async fn put_integration(
             refuse(&input)?;
             let mut held = read(input)?;
             check(&mut held)?;
+            credentials(&held, ctx.account.as_str())?;
             // As on AWS, what was mapped before stays when only the integration is put again.
             held.responses = method.integration.take().map(|i| i.responses).unwrap_or_default();
             method.integration = Some(held.clone());
@@ -38,7 +39,6 @@ pub async fn put_integration(
 fn refuse(input: &PutIntegrationInput) -> Result<(), Error> {
     rules::only("connectionType", input.connection_type.as_ref(), &"INTERNET".to_owned())?;
     rules::none("connectionId", input.connection_id.as_ref().filter(|c| !c.is_empty()))?;
-    rules::none("credentials", input.credentials.as_ref().filter(|c| !c.is_empty()))?;
     rules::none("requestParameters of an integration", input.request_parameters.as_ref().filter(|p| !p.is_empty()))?;
     rules::none("cacheKeyParameters", input.cache_key_parameters.as_ref().filter(|p| !p.is_empty()))?;
     rules::none("tlsConfig", input.tls_config.as_ref())?;
@@ -57,6 +57,7 @@ fn read(input: PutIntegrationInput) -> Result<Held, Error> {
         http_method: input.integration_http_method,
         uri: input.uri,
         connection_type: input.connection_type,
+        credentials: input.credentials.filter(|c| !c.is_empty()),
         passthrough: input.passthrough_behavior.unwrap_or_else(|| "WHEN_NO_MATCH".into()),
         templates: input.request_templates,
         content_handling: input.content_handling,
@@ -64,6 +65,25 @@ fn read(input: PutIntegrationInput) -> Result<Held, Error> {
         cache_namespace: input.cache_namespace.unwrap_or(input.resource_id),
         responses: BTreeMap::new(),
     })
+}
+
+/// The role that a function is called with.
+fn credentials(held: &Held, account: &str) -> Result<(), Error> {
+    let Some(arn) = held.credentials.as_deref() else { return Ok(()) };
+    if held.kind == IntegrationKind::Mock {
+        return Err(Error::unserved("credentials of a MOCK integration"));
+    }
+    if arn == "arn:aws:iam::*:user/*" {
+        return Err(Error::unserved("Calling a function with the caller's credentials"));
+    }
+    let role = arn.strip_prefix("arn:aws:iam::").and_then(|rest| rest.split_once(":role/"));
+    match role {
+        Some((owner, name)) if owner == account && !name.is_empty() => Ok(()),
+        Some((owner, _)) if owner.len() == 12 && owner.bytes().all(|b| b.is_ascii_digit()) && owner != account => {
+            Err(Error::bad("Cross-account pass role is not allowed."))
+        }
+        _ => Err(Error::bad("Invalid ARN specified in the request")),
+    }
 }
 
 /// The rules of an integration as a whole, whether it was put or patched.

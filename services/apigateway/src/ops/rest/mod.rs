@@ -53,7 +53,9 @@ forward! {
     tag_resource(TagResourceInput) -> TagResourceOutput = ops::rest::tag::tag_resource;
     untag_resource(UntagResourceInput) -> UntagResourceOutput = ops::rest::tag::untag_resource;
     update_integration(UpdateIntegrationInput) -> UpdateIntegrationOutput = ops::rest::integration::update_integration;
+    update_integration_response(UpdateIntegrationResponseInput) -> UpdateIntegrationResponseOutput = ops::rest::response::update_integration_response;
     update_method(UpdateMethodInput) -> UpdateMethodOutput = ops::rest::method::update_method;
+    update_method_response(UpdateMethodResponseInput) -> UpdateMethodResponseOutput = ops::rest::response::update_method_response;
     update_resource(UpdateResourceInput) -> UpdateResourceOutput = ops::rest::resource::update_resource;
     update_rest_api(UpdateRestApiInput) -> UpdateRestApiOutput = ops::rest::api::update_rest_api;
     update_stage(UpdateStageInput) -> UpdateStageOutput = ops::rest::stage::update_stage;

@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::model::rest::{
     IntegrationKind, IntegrationResponse as HeldMapped, Method as HeldMethod, MethodResponse as Held,
 };
+use crate::ops::patch::{self, Op, Patch};
 use crate::room::ApiGateway;
 use crate::rules;
 use crate::view::rest as view;
@@ -23,11 +24,7 @@ pub async fn put_method_response(
     let at = (input.rest_api_id.as_str(), input.resource_id.as_str(), input.http_method.as_str());
     let held = Held { parameters: input.response_parameters, models: input.response_models };
     let status = input.status_code.as_str();
-    for name in held.parameters.iter().flatten().map(|(name, _)| name) {
-        if name.strip_prefix(HEADER).is_none_or(|h| !is_header(h)) {
-            return Err(Error::bad(format!("Invalid mapping expression parameter specified: {name}")));
-        }
-    }
+    held.parameters.iter().flatten().try_for_each(|(name, _)| parameter(name))?;
     models(held.models.as_ref())?;
     let made = held.clone();
     room.change_method(ctx, at, |method| {
@@ -39,6 +36,14 @@ pub async fn put_method_response(
     })
     .await?;
     Ok(view::method_response(status, &made))
+}
+
+/// A header that a method declares: `method.response.header.NAME`.
+fn parameter(name: &str) -> Result<(), Error> {
+    match name.strip_prefix(HEADER) {
+        Some(header) if is_header(header) => Ok(()),
+        _ => Err(Error::bad(format!("Invalid mapping expression parameter specified: {name}"))),
+    }
 }
 
 fn is_header(name: &str) -> bool {
@@ -56,6 +61,46 @@ pub async fn get_method_response(
     let method = resource.methods.get(&input.http_method).ok_or_else(no_method)?;
     let held = method.responses.get(&input.status_code).ok_or_else(no_status)?;
     Ok(view::method_response(&input.status_code, held))
+}
+
+/// Changes a declared response.
+pub async fn update_method_response(
+    room: &ApiGateway,
+    ctx: &Ctx,
+    input: UpdateMethodResponseInput,
+) -> Result<UpdateMethodResponseOutput, Error> {
+    let at = (input.rest_api_id.as_str(), input.resource_id.as_str(), input.http_method.as_str());
+    let status = input.status_code.as_str();
+    let held = room
+        .change_method(ctx, at, |method| {
+            let held = method.responses.get_mut(status).ok_or_else(no_status)?;
+            patch::read(input.patch_operations)?.iter().try_for_each(|p| declare(held, p))?;
+            models(held.models.as_ref())?;
+            Ok(held.clone())
+        })
+        .await?;
+    Ok(view::method_response(status, &held))
+}
+
+fn declare(held: &mut Held, patch: &Patch) -> Result<(), Error> {
+    match patch.keys().as_slice() {
+        ["responseParameters", name] => {
+            let missing = || Error::missing("Invalid parameter name specified");
+            if patch.op == Op::Add {
+                parameter(name)?;
+            }
+            patch.put(&mut held.parameters, name, patch.is_true(), missing)
+        }
+        ["responseModels", content_type] => {
+            patch.put(&mut held.models, content_type, patch.value.clone(), no_content_type)
+        }
+        _ => Err(patch.bad_path()),
+    }
+}
+
+/// `Content-Type specified was not found`.
+fn no_content_type() -> Error {
+    Error::missing("Content-Type specified was not found")
 }
 
 /// Removes a declared response.
@@ -97,8 +142,12 @@ pub async fn put_integration_response(
 
 fn check(method: &HeldMethod, status: &str, held: &HeldMapped) -> Result<(), Error> {
     let integration = method.integration.as_ref().ok_or_else(no_integration)?;
-    let declared = method.responses.get(status).ok_or_else(no_status)?;
-    parameters(declared.parameters.as_ref(), held.parameters.as_ref())?;
+    // A status that the method does not declare may be mapped as long as no parameters are; requests that end there are
+    // answered with 500.
+    if let Some(given) = held.parameters.as_ref().filter(|p| !p.is_empty()) {
+        let declared = method.responses.get(status).ok_or_else(no_status)?;
+        parameters(declared.parameters.as_ref(), given)?;
+    }
     for (content_type, template) in held.templates.iter().flatten() {
         if !content_type.contains('/') {
             return Err(Error::bad(format!(
@@ -119,15 +168,12 @@ fn check(method: &HeldMethod, status: &str, held: &HeldMapped) -> Result<(), Err
     }
 }
 
-fn parameters(
-    declared: Option<&BTreeMap<String, bool>>,
-    given: Option<&BTreeMap<String, String>>,
-) -> Result<(), Error> {
-    for (name, value) in given.into_iter().flatten() {
-        let known = declared.is_some_and(|d| d.contains_key(name));
-        if !known || name.strip_prefix(HEADER).is_none_or(|h| !is_header(h)) {
+fn parameters(declared: Option<&BTreeMap<String, bool>>, given: &BTreeMap<String, String>) -> Result<(), Error> {
+    for (name, value) in given {
+        if !declared.is_some_and(|d| d.contains_key(name)) {
             return Err(Error::bad(format!("Invalid mapping expression parameter specified: {name}")));
         }
+        parameter(name)?;
         if rules::quoted(value).is_none() {
             return Err(Error::unserved(&format!(
                 "The response parameter {value}, other than static text in single quotes,"
@@ -148,6 +194,51 @@ pub async fn get_integration_response(
     let integration = method.integration.as_ref().ok_or_else(no_integration)?;
     let held = integration.responses.get(&input.status_code).ok_or_else(no_status)?;
     Ok(view::integration_response(&input.status_code, held))
+}
+
+/// Changes a mapped response.
+pub async fn update_integration_response(
+    room: &ApiGateway,
+    ctx: &Ctx,
+    input: UpdateIntegrationResponseInput,
+) -> Result<UpdateIntegrationResponseOutput, Error> {
+    let at = (input.rest_api_id.as_str(), input.resource_id.as_str(), input.http_method.as_str());
+    let status = input.status_code.as_str();
+    let held = room
+        .change_method(ctx, at, |method| {
+            let held = method.integration.as_ref().ok_or_else(no_integration)?.responses.get(status);
+            let mut held = held.cloned().ok_or_else(no_status)?;
+            patch::read(input.patch_operations)?.iter().try_for_each(|p| remap(&mut held, p))?;
+            check(method, status, &held)?;
+            let integration = method.integration.as_mut().ok_or_else(no_integration)?;
+            integration.responses.insert(status.to_owned(), held.clone());
+            Ok(held)
+        })
+        .await?;
+    Ok(view::integration_response(status, &held))
+}
+
+fn remap(held: &mut HeldMapped, patch: &Patch) -> Result<(), Error> {
+    match patch.keys().as_slice() {
+        ["responseParameters", name] => {
+            let missing = || Error::missing("Invalid parameter name specified");
+            patch.put(&mut held.parameters, name, patch.value.clone(), missing)
+        }
+        ["responseTemplates", content_type] => {
+            patch.put(&mut held.templates, content_type, patch.value.clone(), no_content_type)
+        }
+        ["selectionPattern"] => {
+            patch.replaces()?;
+            held.selection_pattern = Some(patch.value.clone());
+            Ok(())
+        }
+        ["contentHandling"] => {
+            patch.replaces()?;
+            held.content_handling = patch.text();
+            Ok(())
+        }
+        _ => Err(patch.bad_path()),
+    }
 }
 
 /// Removes a mapped response.
