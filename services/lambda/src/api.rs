@@ -5318,7 +5318,7 @@ pub mod shapes {
             Some(1),
             Some(140),
             Some(
-                "(arn:(aws[a-zA-Z-]*)?:lambda:)?([a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:)?(\\d{12}:)?(function:)?([a-zA-Z0-9-_]+)(:(\\$LATEST|[a-zA-Z0-9-_]+))?",
+                "(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:)?(\\d{12}:)?(function:)?([a-zA-Z0-9-_]+)(:(\\$LATEST|[a-zA-Z0-9-_]+))?",
             ),
             &[],
         ),
@@ -5715,7 +5715,7 @@ pub mod shapes {
     );
     pub static INVOCATION_TYPE: Shape =
         shape("InvocationType", text(None, None, None, &["Event", "RequestResponse", "DryRun"]));
-    pub static INVOKE_MODE: Shape = shape("InvokeMode", text(None, None, None, &["BUFFERED", "RESPONSE_STREAM"]));
+    pub static INVOKE_MODE: Shape = shape("InvokeMode", text(None, None, None, &["RESPONSE_STREAM", "BUFFERED"]));
     pub static INVOKED_VIA_FUNCTION_URL: Shape = shape("InvokedViaFunctionUrl", Kind::Boolean);
     pub static KMS_ACCESS_DENIED_EXCEPTION: Shape = shape(
         "KMSAccessDeniedException",
@@ -6027,7 +6027,7 @@ pub mod shapes {
             Some(1),
             Some(256),
             Some(
-                "(arn:(aws[a-zA-Z-]*)?:lambda:)?([a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:)?(\\d{12}:)?(function:)?([a-zA-Z0-9-_\\.]+)(:(\\$LATEST(\\.PUBLISHED)?|[a-zA-Z0-9-_]+))?",
+                "(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:)?(\\d{12}:)?(function:)?([a-zA-Z0-9-_\\.]+)(:(\\$LATEST(\\.PUBLISHED)?|[a-zA-Z0-9-_]+))?",
             ),
             &[],
         ),
@@ -6500,7 +6500,7 @@ pub mod shapes {
             Some(1),
             Some(256),
             Some(
-                "arn:(aws[a-zA-Z-]*):lambda:[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:(function:[a-zA-Z0-9-_]+(:(\\$LATEST|[a-zA-Z0-9-_]+))?|code-signing-config:csc-[a-z0-9]{17}|event-source-mapping:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}|capacity-provider:[a-zA-Z0-9-_]+)",
+                "arn:(aws[a-zA-Z-]*):lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:(function:[a-zA-Z0-9-_]+(:(\\$LATEST|[a-zA-Z0-9-_]+))?|layer:([a-zA-Z0-9-_]+)|code-signing-config:csc-[a-z0-9]{17}|event-source-mapping:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}|capacity-provider:[a-zA-Z0-9-_]+)",
             ),
             &[],
         ),

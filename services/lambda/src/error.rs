@@ -35,6 +35,9 @@ pub enum Error {
     /// `RequestEntityTooLargeException`.
     #[error("{0}")]
     TooLarge(String),
+    /// `PolicyLengthExceededException` with the size that the policy would have.
+    #[error("The final policy size ({0}) is bigger than the limit (20480).")]
+    PolicyLength(usize),
     /// `CodeStorageExceededException`.
     #[error("code storage exceeded")]
     CodeStorage,
@@ -108,6 +111,7 @@ impl From<Error> for ServiceError {
             Error::Precondition(text) => user("PreconditionFailedException", 412, text),
             Error::BadContent(text) => user("InvalidRequestContentException", 400, text),
             Error::TooLarge(text) => user("RequestEntityTooLargeException", 413, text),
+            e @ Error::PolicyLength(_) => user("PolicyLengthExceededException", 400, e.to_string()),
             Error::CodeStorage => user("CodeStorageExceededException", 400, "Code storage limit exceeded.".into()),
             Error::Throttled(reason) => Self::client("TooManyRequestsException", 429, "Rate Exceeded.")
                 .with("Type", "User")

@@ -29,8 +29,8 @@ impl Ready {
 pub struct Target {
     /// The version.
     pub version: Arc<Version>,
-    /// The alias by which it was asked for.
-    pub alias: Option<String>,
+    /// The alias or `$LATEST` by which it was asked for: the function sees it in its ARN.
+    pub asked_as: Option<String>,
 }
 
 impl Lambda {
@@ -44,7 +44,7 @@ impl Lambda {
         };
         let qualifier = name.version();
         if let Some(version) = by_version(qualifier) {
-            return Some(Target { version, alias: None });
+            return Some(Target { version, asked_as: name.qualifier.clone().filter(|q| q == LATEST) });
         }
         let alias = record.aliases.get(qualifier)?;
         let mut share = roll;
@@ -56,7 +56,7 @@ impl Lambda {
             }
             share -= weight;
         }
-        Some(Target { version: by_version(chosen)?, alias: Some(qualifier.to_owned()) })
+        Some(Target { version: by_version(chosen)?, asked_as: Some(qualifier.to_owned()) })
     }
 
     /// The function as the runtime runs it, unpacking its package on first need.
@@ -68,8 +68,8 @@ impl Lambda {
             Phase::Failed(..) => return Err(not_now("Failed")),
         }
         let key = (record.region.clone(), record.name.clone(), v.version.clone());
-        // A published version never changes, so its instances live on when `$LATEST` changes.
-        let revision = if v.version == LATEST { record.revision } else { u64::try_from(v.modified_ms).unwrap_or(0) };
+        // A published version never changes, so its instances live on when `$LATEST` changes; a namesake of a deleted one differs.
+        let revision = if v.version == LATEST { record.revision } else { own_number(&v.revision_id) };
         if let Some(ready) = self.ready.0.read().get(&key)
             && ready.revision == revision
             && ready.reserved_concurrency == record.reserved
@@ -91,7 +91,7 @@ impl Lambda {
             memory_mb: v.memory_mb,
             timeout: Duration::from_secs(u64::from(v.timeout_s)),
             tmp_mb: v.tmp_mb,
-            env: v.env.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
+            env: v.env.iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
             code_dir: code.path.clone(),
             opt_dir: None,
             log_group: view::log_group(record, v),
@@ -101,6 +101,12 @@ impl Lambda {
         self.ready.0.write().insert(key, function.clone());
         Ok(function)
     }
+}
+
+/// A number of the revision id, which is random.
+fn own_number(revision_id: &str) -> u64 {
+    let digits = revision_id.chars().filter_map(|c| c.to_digit(16)).take(16);
+    digits.fold(0, |n, digit| n << 4 | u64::from(digit))
 }
 
 fn not_now(state: &str) -> Error {

@@ -35,8 +35,7 @@ impl Invoke for Lambda {
         match invocation.kind {
             InvocationKind::DryRun => Ok(answered(204, String::new())),
             InvocationKind::Event => {
-                let version = name.version().to_owned();
-                self.enqueue(AsyncEvent::new(&entry.record, version, &invocation)).await?;
+                self.enqueue(AsyncEvent::new(&entry.record, name.qualifier, &invocation)).await?;
                 Ok(answered(202, String::new()))
             }
             InvocationKind::RequestResponse => self.run(&entry, &target, invocation).await,
@@ -60,7 +59,7 @@ impl Lambda {
     }
 
     /// A number in `0.0..1.0` that chooses between the versions of an alias.
-    fn roll(&self) -> f64 {
+    pub(crate) fn roll(&self) -> f64 {
         let mut bytes = [0; 4];
         self.deps.random.fill(&mut bytes);
         f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0)
@@ -69,7 +68,7 @@ impl Lambda {
     pub(crate) async fn run(&self, entry: &Entry, target: &Target, i: Invocation) -> Result<Outcome, ServiceError> {
         let function = self.runnable(entry, &target.version).await?;
         let client_context = i.client_context.as_deref().map(decode_context).transpose()?;
-        let invoked_arn = target.alias.as_ref().map(|a| format!("{}:{a}", function.function_arn));
+        let invoked_arn = target.asked_as.as_ref().map(|a| format!("{}:{a}", function.function_arn));
         let request = squall_runtime::Request {
             request_id: i.request_id,
             payload: if i.payload.is_empty() { Bytes::from_static(b"{}") } else { i.payload },
@@ -102,10 +101,37 @@ fn check_payload(i: &Invocation) -> Result<(), Error> {
     if i.payload.is_empty() {
         return Ok(());
     }
+    let text = std::str::from_utf8(&i.payload).map_err(|e| bad_bytes(&i.payload, e.valid_up_to()))?;
     // Read without building a tree: the function gets the bytes as they are.
-    serde_json::from_slice::<serde::de::IgnoredAny>(&i.payload)
-        .map(|_| ())
-        .map_err(|e| Error::BadContent(format!("Could not parse request body into json: {e}")))
+    serde_json::from_str::<serde::de::IgnoredAny>(text).map(|_| ()).map_err(|e| bad_json(text, &e))
+}
+
+const PARSE: &str = "Could not parse request body into json: Could not parse payload into json:";
+/// How AWS's parser ends its messages, before line and column.
+const SOURCE: &str = " at [Source: REDACTED (`StreamReadFeature.INCLUDE_SOURCE_IN_LOCATION` disabled);";
+
+fn bad_bytes(payload: &[u8], at: usize) -> Error {
+    let head = payload.get(..at).unwrap_or_default();
+    let line = head.iter().filter(|b| **b == b'\n').count() + 1;
+    let column = head.iter().rev().take_while(|b| **b != b'\n').count() + 2;
+    let byte = payload.get(at).copied().unwrap_or_default();
+    Error::BadContent(format!(
+        "{PARSE} Invalid UTF-8 start byte 0x{byte:02x}\n{SOURCE} line: {line}, column: {column}]"
+    ))
+}
+
+/// A bare word is worded as by AWS; what else can be wrong is told in this parser's words.
+fn bad_json(text: &str, e: &serde_json::Error) -> Error {
+    let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
+    let word = text.get(..end).filter(|w| w.starts_with(|c: char| c.is_ascii_alphabetic()) && w.len() <= 256);
+    Error::BadContent(match word {
+        Some(word) => format!(
+            "{PARSE} Unrecognized token '{word}': was expecting (JSON String, Number, Array, Object or token 'null', 'true' or \
+             'false')\n{SOURCE} line: 1, column: {}]",
+            end + 1
+        ),
+        None => format!("{PARSE} {e}"),
+    })
 }
 
 fn decode_context(text: &str) -> Result<String, Error> {

@@ -53,8 +53,9 @@ pub struct Version {
     pub memory_mb: u32,
     /// MB of `/tmp`.
     pub tmp_mb: u32,
-    /// Environment variables.
-    pub env: BTreeMap<String, String>,
+    /// Environment variables; `None` when the function was made without any, which the API shows differently from none.
+    #[serde(default)]
+    pub env: Option<BTreeMap<String, String>>,
     /// Name of the code package in the object store.
     pub code_object: String,
     /// Base64 of the package's SHA-256.
@@ -112,6 +113,9 @@ pub struct Url {
     pub auth_type: String,
     /// CORS settings as given.
     pub cors: Option<Cors>,
+    /// `BUFFERED` where the request said so; shown as it was given.
+    #[serde(default)]
+    pub invoke_mode: Option<String>,
     /// ISO time of creation.
     pub created: String,
     /// ISO time of the last change.

@@ -6,6 +6,7 @@
 
 use crate::error::Error;
 use crate::model::{Phase, Record, Version};
+use crate::names::version_number;
 use crate::tables;
 use parking_lot::RwLock;
 use squall_store::{Check, Stamp, State, StateExt as _, Txn, envelope};
@@ -45,6 +46,8 @@ pub struct Registry {
 pub struct Extra {
     /// A version to add.
     pub publish: Option<Version>,
+    /// Published versions whose state has changed.
+    pub amend: Vec<Version>,
 }
 
 impl Registry {
@@ -70,7 +73,13 @@ impl Registry {
             let own = versions.remove(&id).unwrap_or_default();
             entries.insert(id, Entry { record: Arc::new(record), versions: Arc::new(own), stamp: row.ver });
         }
-        Ok(Self { state, entries: RwLock::new(entries), urls: RwLock::new(urls), changes: tokio::sync::watch::Sender::new(0), writing: tokio::sync::Mutex::new(()) })
+        Ok(Self {
+            state,
+            entries: RwLock::new(entries),
+            urls: RwLock::new(urls),
+            changes: tokio::sync::watch::Sender::new(0),
+            writing: tokio::sync::Mutex::new(()),
+        })
     }
 
     /// A function by region and name.
@@ -161,14 +170,14 @@ impl Registry {
         let mut record = Record::clone(&before.record);
         let mut extra = Extra::default();
         let answer = f(&mut record, &before, &mut extra)?;
-        if record == *before.record && extra.publish.is_none() {
+        if record == *before.record && extra.publish.is_none() && extra.amend.is_empty() {
             return Ok((before, answer));
         }
         let key = tables::function(region, name);
         let mut txn = Txn::new().check(Check::Ver(key.clone(), before.stamp)).put(key, encode(&record)?);
         let mut versions = before.versions.clone();
-        if let Some(version) = extra.publish {
-            let number = record.last_version;
+        let amended = extra.amend.into_iter().filter_map(|v| Some((version_number(&v.version)?, v)));
+        for (number, version) in amended.chain(extra.publish.map(|v| (record.last_version, v))) {
             txn = txn.put(tables::version(region, name, number), encode(&(region, name, &version))?);
             Arc::make_mut(&mut versions).insert(number, Arc::new(version));
         }

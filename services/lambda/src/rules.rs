@@ -13,6 +13,8 @@ const MEMORY_MAX_MB: i32 = 10_240;
 pub const MEMORY_DEFAULT_MB: u32 = 128;
 /// Default of `EphemeralStorage`, MB.
 pub const TMP_DEFAULT_MB: u32 = 512;
+/// Most bytes of all packages in a region: AWS's default quota of 75 GB.
+pub const CODE_STORAGE_BYTES_MAX: u64 = 80_530_636_800;
 /// Most bytes of all environment variables together.
 const ENV_BYTES_MAX: usize = 4096;
 
@@ -137,6 +139,17 @@ pub fn env(env: &BTreeMap<String, String>) -> Result<(), Error> {
         )));
     }
     Ok(())
+}
+
+/// A package more fits into what the account may store in a region.
+///
+/// # Errors
+/// `CodeStorageExceededException`.
+pub fn storage(held_bytes: u64, more_bytes: u64) -> Result<(), Error> {
+    match held_bytes.checked_add(more_bytes) {
+        Some(all) if all <= CODE_STORAGE_BYTES_MAX => Ok(()),
+        _ => Err(Error::CodeStorage),
+    }
 }
 
 /// Tags: at most 50, none of AWS's own.

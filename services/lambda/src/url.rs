@@ -1,7 +1,7 @@
 //! Function URLs: HTTP requests become events of payload format 2.0, answers become HTTP again.
 
 use crate::model::{Cors, Url};
-use crate::names::Name;
+use crate::names::{LATEST, Name};
 use crate::registry::Entry;
 use crate::room::Lambda;
 use crate::rules::policy_document;
@@ -94,12 +94,13 @@ impl Lambda {
     }
 
     async fn call_url(&self, entry: &Entry, qualifier: &str, id: &str, request: HttpRequest) -> Reply {
-        let name = Name { name: entry.record.name.clone(), qualifier: Some(qualifier.to_owned()) };
-        let Some(target) = self.resolve(entry, &name, 0.0) else { return message(404, "Not Found") };
-        let event = event(self.deps.account.as_str(), id, &request);
+        let qualifier = Some(qualifier).filter(|q| *q != LATEST).map(str::to_owned);
+        let name = Name { name: entry.record.name.clone(), qualifier };
+        let Some(target) = self.resolve(entry, &name, self.roll()) else { return message(404, "Not Found") };
+        let event = event(self.deps.account.as_str(), id, self.options.port, &request);
         let invocation = Invocation {
             function: name.name,
-            qualifier: Some(qualifier.to_owned()),
+            qualifier: name.qualifier,
             region: entry.record.region.clone(),
             payload: Bytes::from(event.to_string()),
             kind: InvocationKind::RequestResponse,
@@ -158,7 +159,7 @@ fn json_reply(status: u16, body: &Value) -> Reply {
 }
 
 /// The event of payload format 2.0.
-fn event(account: &str, id: &str, request: &HttpRequest) -> Value {
+fn event(account: &str, id: &str, port: u16, request: &HttpRequest) -> Value {
     let path = percent_decode(&request.path);
     let mut headers = Map::new();
     let mut cookies = Vec::new();
@@ -177,7 +178,14 @@ fn event(account: &str, id: &str, request: &HttpRequest) -> Value {
             }
         }
     }
-    headers.entry("x-forwarded-for").or_insert_with(|| json!(request.source_ip.to_string()));
+    // Behind what a proxy says stands who really asks: callers can write this header themselves.
+    let source_ip = request.source_ip.to_string();
+    let forwarded = match headers.get("x-forwarded-for").and_then(Value::as_str) {
+        Some(given) => format!("{given}, {source_ip}"),
+        None => source_ip,
+    };
+    headers.insert("x-forwarded-for".into(), json!(forwarded));
+    headers.entry("x-forwarded-port").or_insert_with(|| json!(port.to_string()));
     headers.entry("x-forwarded-proto").or_insert_with(|| json!("http"));
     let at = OffsetDateTime::from_unix_timestamp(request.time.secs()).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let clf = format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
@@ -216,7 +224,15 @@ fn event(account: &str, id: &str, request: &HttpRequest) -> Value {
         map.insert("queryStringParameters".into(), Value::Object(query));
     }
     if let (Caller::Signed(who), Some(Value::Object(context))) = (&request.caller, map.get_mut("requestContext")) {
-        let iam = json!({ "accountId": account, "userArn": who.arn(), "callerId": who.arn(), "userId": who.arn(), "accessKey": null, "cognitoIdentity": null, "principalOrgId": null });
+        let user = match who {
+            Who::User { id, .. } => id.clone(),
+            Who::Session { user_id, .. } => user_id.clone(),
+            _ => account.to_owned(),
+        };
+        let iam = json!({
+            "accountId": account, "userArn": who.arn(), "callerId": user, "userId": user, "accessKey": null,
+            "cognitoIdentity": null, "principalOrgId": null,
+        });
         context.insert("authorizer".into(), json!({ "iam": iam }));
     }
     if !request.body.is_empty() {
@@ -294,17 +310,24 @@ fn answer(payload: &Bytes) -> Option<Reply> {
     let Some(status) = value.get("statusCode") else {
         let body = match value {
             Value::String(text) => Bytes::from(text),
-            _ => payload.clone(),
+            // Written anew, without the blanks that Python's encoder puts in.
+            value => Bytes::from(value.to_string()),
         };
         return Some(Reply { status: 200, headers: json_type(), body });
     };
     let status = status.as_u64().or_else(|| status.as_str()?.parse().ok()).and_then(|s| u16::try_from(s).ok())?;
+    if !(200..600).contains(&status) {
+        return None;
+    }
     let mut reply = Reply { status, headers: Vec::new(), body: Bytes::new() };
     for (name, v) in value.get("headers").and_then(Value::as_object).into_iter().flatten() {
         reply.headers.push((name.to_ascii_lowercase(), text_of(v)));
     }
     for cookie in value.get("cookies").and_then(Value::as_array).into_iter().flatten() {
         reply.headers.push(("set-cookie".into(), text_of(cookie)));
+    }
+    if !reply.headers.iter().all(|(n, v)| is_header(n, v)) {
+        return None;
     }
     if !reply.headers.iter().any(|(n, _)| n == "content-type") {
         reply.headers.extend(json_type());
@@ -319,6 +342,12 @@ fn answer(payload: &Bytes) -> Option<Reply> {
         body.into()
     };
     Some(reply)
+}
+
+/// Whether HTTP can carry it: a token, and a value without control characters.
+fn is_header(name: &str, value: &str) -> bool {
+    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    !name.is_empty() && name.bytes().all(is_token) && !value.bytes().any(|b| b.is_ascii_control() && b != b'\t')
 }
 
 fn text_of(v: &Value) -> String {

@@ -59,8 +59,7 @@ pub fn configuration(
         last_modified: Some(time_text(Millis(v.modified_ms))),
         code_sha256: Some(v.code_sha256.clone()),
         version: Some(v.version.clone()),
-        environment: (!v.env.is_empty())
-            .then(|| api::EnvironmentResponse { variables: Some(v.env.clone()), error: None }),
+        environment: v.env.clone().map(|env| api::EnvironmentResponse { variables: Some(env), error: None }),
         tracing_config: Some(api::TracingConfigResponse { mode: Some(v.tracing.clone()) }),
         revision_id: Some(v.revision_id.clone()),
         state: Some(state.to_owned()),
@@ -160,6 +159,6 @@ pub fn url(account: &str, record: &Record, qualifier: &str, u: &Url, address: &s
         last_modified_time: u.modified.clone(),
         cors: u.cors.as_ref().map(cors),
         auth_type: u.auth_type.clone(),
-        invoke_mode: Some("BUFFERED".to_owned()),
+        invoke_mode: u.invoke_mode.clone(),
     }
 }

@@ -41,7 +41,7 @@ const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_se
 pub struct AsyncEvent {
     region: String,
     name: String,
-    qualifier: String,
+    qualifier: Option<String>,
     request_id: String,
     payload: String,
     client_context: Option<String>,
@@ -57,7 +57,7 @@ pub struct AsyncEvent {
 impl AsyncEvent {
     /// The call, to be kept.
     #[must_use]
-    pub fn new(record: &Record, qualifier: String, i: &Invocation) -> Self {
+    pub fn new(record: &Record, qualifier: Option<String>, i: &Invocation) -> Self {
         Self {
             region: record.region.clone(),
             name: record.name.clone(),
@@ -76,7 +76,7 @@ impl AsyncEvent {
     fn invocation(&self) -> Invocation {
         Invocation {
             function: self.name.clone(),
-            qualifier: Some(self.qualifier.clone()),
+            qualifier: self.qualifier.clone(),
             region: self.region.clone(),
             payload: Bytes::from(self.payload.clone()),
             kind: InvocationKind::RequestResponse,
@@ -133,7 +133,7 @@ impl Lambda {
 
     async fn try_event(&self, event: &AsyncEvent) -> Tried {
         let Some(entry) = self.registry.find(&event.region, &event.name) else { return Tried::Gone };
-        let name = Name { name: event.name.clone(), qualifier: Some(event.qualifier.clone()) };
+        let name = Name { name: event.name.clone(), qualifier: event.qualifier.clone() };
         let Some(target) = self.resolve(&entry, &name, self.roll()) else { return Tried::Gone };
         match self.run(&entry, &target, event.invocation()).await {
             Ok(Outcome { function_error: None, .. }) => Tried::Succeeded,
@@ -222,7 +222,7 @@ async fn renew(room: &Lambda, handle: &Handle) -> Infallible {
     loop {
         tokio::time::sleep(RENEW).await;
         let due = room.deps.state.now().plus(LEASE);
-        if let Err(e) = room.deps.state.commit(Txn::new().settle(handle.clone(), Settle::Extend { due }).lazy()).await {
+        if let Err(e) = room.deps.state.commit(Txn::new().settle(*handle, Settle::Extend { due }).lazy()).await {
             tracing::warn!(error = %e, "renew the lease of an asynchronous call: it may run twice");
         }
     }
@@ -299,7 +299,7 @@ mod tests {
         AsyncEvent {
             region: "us-east-1".into(),
             name: "f".into(),
-            qualifier: "$LATEST".into(),
+            qualifier: None,
             request_id: "r".into(),
             payload: "{}".into(),
             client_context: None,

@@ -165,6 +165,16 @@ impl Model {
         Ok(())
     }
 
+    /// Changes a shape's constraints.
+    pub fn constrain(&mut self, name: &str, to: &super::Constraints) -> Result<()> {
+        let shape = self.shapes.get_mut(name).with_context(|| format!("the model has no shape {name}"))?;
+        shape.min = to.min.or(shape.min);
+        shape.max = to.max.or(shape.max);
+        shape.pattern = to.pattern.clone().or_else(|| shape.pattern.take());
+        shape.options = to.options.clone().unwrap_or_else(|| std::mem::take(&mut shape.options));
+        Ok(())
+    }
+
     /// Makes the member `Owner.Member` optional.
     pub fn make_optional(&mut self, path: &str) -> Result<()> {
         let (owner, at) = self.place(path)?;
@@ -338,6 +348,7 @@ fn keep(map: &Json, keys: &[&str]) -> Json {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Constraints;
     use super::*;
     use serde_json::json;
 
@@ -372,5 +383,10 @@ mod tests {
         assert_eq!((m.shapes["SUnchecked"].min, m.shapes["S"].min), (None, Some(1.0)));
         assert_eq!(m.shapes["I"].required, ["At"]);
         assert!(m.unconstrain("I.Nope").is_err());
+        let to = Constraints { min: None, max: Some(9.0), pattern: Some("b".into()), options: None };
+        m.constrain("S", &to).expect("a shape");
+        let s = &m.shapes["S"];
+        assert_eq!((s.min, s.max, s.pattern.as_deref()), (Some(1.0), Some(9.0), Some("b")));
+        assert!(m.constrain("Nope", &to).is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! Reserved concurrency and the account's numbers.
 
-use super::function::unsigned;
+use super::function::{stored_bytes, unsigned};
 use crate::api::*;
 use crate::error::Error;
 use crate::room::Lambda;
@@ -94,13 +94,12 @@ pub async fn get_account_settings(
 ) -> Result<GetAccountSettingsOutput, Error> {
     let all = room.registry.everything();
     let own: Vec<_> = all.iter().filter(|e| e.record.region == ctx.region.as_str()).collect();
-    let bytes: u64 =
-        own.iter().map(|e| e.record.latest.code_bytes + e.versions.values().map(|v| v.code_bytes).sum::<u64>()).sum();
+    let bytes = stored_bytes(room, ctx.region.as_str());
     let reserved: u32 = own.iter().filter_map(|e| e.record.reserved).sum();
     let total = room.options.concurrency;
     Ok(GetAccountSettingsOutput {
         account_limit: Some(AccountLimit {
-            total_code_size: Some(80_530_636_800),
+            total_code_size: Some(i64::try_from(crate::rules::CODE_STORAGE_BYTES_MAX).unwrap_or(i64::MAX)),
             code_size_unzipped: Some(262_144_000),
             code_size_zipped: Some(52_428_800),
             concurrent_executions: i32::try_from(total).ok(),

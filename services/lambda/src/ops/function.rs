@@ -43,8 +43,10 @@ pub async fn create_function(
     rules::runtime(&runtime)?;
     rules::sizes(input.timeout, input.memory_size)?;
     host_has(room, &runtime).await?;
-    let env = input.environment.and_then(|e| e.variables).unwrap_or_default();
-    rules::env(&env)?;
+    let env = input.environment.map(|e| e.variables.unwrap_or_default());
+    env.as_ref().map_or(Ok(()), rules::env)?;
+    let architecture = architecture(input.architectures)?;
+    let log_group = log_group(input.logging_config)?;
     let tags = input.tags.unwrap_or_default();
     rules::tags(&tags)?;
     let zip = input.code.zip_file.ok_or_else(no_code)?;
@@ -52,7 +54,8 @@ pub async fn create_function(
         return Err(Error::Conflict(format!("Function already exist: {}", name.name)));
     }
     check_role(room, &input.role).await?;
-    let package = store_package(room, zip).await?;
+    let package = store_package(room, ctx, zip).await?;
+    let object = package.object.clone();
     let latest = Version {
         version: LATEST.to_owned(),
         runtime,
@@ -66,9 +69,9 @@ pub async fn create_function(
         code_object: package.object,
         code_sha256: package.sha256,
         code_bytes: package.bytes,
-        architecture: architecture(input.architectures)?,
+        architecture,
         tracing: input.tracing_config.and_then(|t| t.mode).unwrap_or_else(|| "PassThrough".into()),
-        log_group: log_group(input.logging_config)?,
+        log_group,
         revision_id: room.new_id(),
         modified_ms: ctx.time.0,
         state: Phase::Pending,
@@ -84,15 +87,29 @@ pub async fn create_function(
         policies: BTreeMap::new(),
         tags,
         reserved: None,
-        // Begins with the time, so that a function made again under the same name never meets instances of the old one.
-        revision: u64::try_from(ctx.time.0).unwrap_or(1),
+        revision: first_revision(room, ctx),
     };
-    let entry = room.registry.create(record).await?;
+    let entry = match room.registry.create(record).await {
+        Ok(entry) => entry,
+        Err(e) => {
+            // Another request made it meanwhile: this package is nobody's.
+            discard_unused(room, &object).await;
+            return Err(e);
+        }
+    };
     crate::worker::finish(room, &entry.record.region, &entry.record.name);
     if input.publish == Some(true) {
         return super::version::publish(room, ctx, &name, None, None).await;
     }
     Ok(view::configuration(ctx.account.as_str(), &entry.record, &entry.record.latest, None))
+}
+
+/// Begins with the time, so that a function made again under the same name never meets instances of the old one; the random
+/// part is for those made within the same millisecond.
+fn first_revision(room: &Lambda, ctx: &Ctx) -> u64 {
+    let mut random = [0; 4];
+    room.deps.random.fill(&mut random);
+    (u64::try_from(ctx.time.0).unwrap_or(1) << 20) | u64::from(u32::from_le_bytes(random) >> 12)
 }
 
 fn refuse_unserved(input: &CreateFunctionInput) -> Result<(), Error> {
@@ -194,11 +211,19 @@ pub struct Package {
 
 /// Checks and keeps a package; durable when it returns. The name has a random part, so that deleting one function's code
 /// never takes another's.
-pub async fn store_package(room: &Lambda, zip: Bytes) -> Result<Package, Error> {
+pub async fn store_package(room: &Lambda, ctx: &Ctx, zip: Bytes) -> Result<Package, Error> {
     let package = inspect(zip.clone()).await?;
+    rules::storage(stored_bytes(room, ctx.region.as_str()), package.bytes)?;
     let object = format!("lambda/{}.zip", room.new_id());
     room.deps.objects.put(&object, zip).await.map_err(|e| Error::internal("keep a package", e))?;
     Ok(Package { object, ..package })
+}
+
+/// Bytes of all packages in a region, those of versions included.
+pub fn stored_bytes(room: &Lambda, region: &str) -> u64 {
+    let all = room.registry.everything();
+    let own = all.iter().filter(|e| e.record.region == region);
+    own.map(|e| e.record.latest.code_bytes + e.versions.values().map(|v| v.code_bytes).sum::<u64>()).sum()
 }
 
 /// Checks a package and computes what the API shows of it.

@@ -78,7 +78,7 @@ pub async fn add_permission(room: &Lambda, ctx: &Ctx, input: AddPermissionInput)
             Error::invalid("The provided principal was invalid. Please check the principal and try again.")
         })?;
         if document.len() > POLICY_BYTES_MAX {
-            return Err(Error::Validation("The final policy size is bigger than the limit (20480).".into()));
+            return Err(Error::PolicyLength(document.len()));
         }
         record.policies.insert(key(&name), Policy { revision_id: id, statements });
         Ok(())

@@ -38,7 +38,7 @@ pub async fn update_function_code(
         (v.code_sha256, v.code_bytes, v.architecture) = (package.sha256, package.bytes, architecture);
         return Ok(view::configuration(ctx.account.as_str(), &entry.record, &v, None));
     }
-    let package = store_package(room, zip).await?;
+    let package = store_package(room, ctx, zip).await?;
     let old = entry.record.latest.code_object.clone();
     let changed = change(room, ctx, &name, input.revision_id.as_deref(), |v| {
         v.code_object = package.object.clone();
@@ -78,9 +78,7 @@ pub async fn update_function_configuration(
     }
     rules::sizes(input.timeout, input.memory_size)?;
     let env = input.environment.map(|e| e.variables.unwrap_or_default());
-    if let Some(env) = &env {
-        rules::env(env)?;
-    }
+    env.as_ref().map_or(Ok(()), rules::env)?;
     if let Some(role) = &input.role {
         check_role(room, role).await?;
     }
@@ -93,7 +91,7 @@ pub async fn update_function_configuration(
         set(&mut v.timeout_s, unsigned(input.timeout));
         set(&mut v.memory_mb, unsigned(input.memory_size));
         set(&mut v.tmp_mb, unsigned(input.ephemeral_storage.map(|e| e.size)));
-        set(&mut v.env, env);
+        v.env = env.or_else(|| v.env.take());
         set(&mut v.runtime, input.runtime);
         set(&mut v.tracing, input.tracing_config.and_then(|t| t.mode));
         if logging {

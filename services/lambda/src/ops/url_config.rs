@@ -71,6 +71,7 @@ pub async fn create_function_url_config(
         id: room.deps.random.text(ALPHABET, ID_LENGTH),
         auth_type: input.auth_type,
         cors: input.cors.map(view::stored_cors),
+        invoke_mode: input.invoke_mode,
         created: now.clone(),
         modified: now,
     };
@@ -138,6 +139,7 @@ pub async fn update_function_url_config(
                 // An empty object takes CORS away.
                 url.cors = (cors != crate::model::Cors::default()).then_some(cors);
             }
+            url.invoke_mode = input.invoke_mode.or_else(|| url.invoke_mode.take());
             url.modified = now;
             Ok(())
         })
