@@ -1,134 +1,137 @@
-//! One kept connection that sends signed requests and reads whole answers; as little work per request as can be, because it
-//! shares the machine with what it measures.
+//! An HTTP/1.1 client on one kept-alive connection, with signatures.
 
-use anyhow::{Result, bail};
-use squall_protocol::sigv4::{self, RequestHead, Scope, sha256_hex};
+use anyhow::{Context as _, Result, bail};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use squall_protocol::sigv4::{self, Credentials, RequestHead, Scope, SigningKeys, sha256_hex};
 use squall_types::{Clock as _, SystemClock};
 use std::net::SocketAddr;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use std::rc::Rc;
 use tokio::net::TcpStream;
 
-/// Root's keys.
+/// Signs requests as one principal in one region; derived keys are kept.
+#[derive(Debug)]
+pub struct Signer {
+    access_key: String,
+    secret: String,
+    region: String,
+    keys: SigningKeys,
+}
+
+impl Signer {
+    /// A signer with these credentials.
+    #[must_use]
+    pub fn new(access_key: &str, secret: &str, region: &str) -> Self {
+        let keys = SigningKeys::new(16);
+        Self { access_key: access_key.into(), secret: secret.into(), region: region.into(), keys }
+    }
+
+    fn sign(&self, head: &RequestHead<'_>, service: &str, body: &[u8]) -> Vec<(&'static str, String)> {
+        let credentials = Credentials { access_key: &self.access_key, secret: &self.secret, session_token: None };
+        let scope = Scope { region: &self.region, service, now: SystemClock.now() };
+        sigv4::sign_with(head, &sha256_hex(body), &credentials, &scope, &self.keys)
+    }
+}
+
+/// Where a client connects, and as whom.
 #[derive(Clone, Debug)]
-pub struct Keys {
-    pub access_key: String,
-    pub secret: String,
-    pub region: String,
+pub struct Target {
+    /// Address.
+    pub address: SocketAddr,
+    /// Who signs; none where only public pages are asked for.
+    pub signer: Option<Rc<Signer>>,
 }
 
-/// A request before it is signed.
-#[derive(Clone, Debug)]
-pub struct Request {
-    pub service: &'static str,
-    pub method: &'static str,
-    pub path: String,
-    pub headers: Vec<(&'static str, String)>,
-    pub body: Vec<u8>,
-}
-
-impl Request {
-    /// A call of DynamoDB.
-    pub fn dynamodb(operation: &str, body: &serde_json::Value) -> Self {
-        Self {
-            service: "dynamodb",
-            method: "POST",
-            path: "/".into(),
-            headers: vec![
-                ("content-type", "application/x-amz-json-1.0".into()),
-                ("x-amz-target", format!("DynamoDB_20120810.{operation}")),
-            ],
-            body: body.to_string().into_bytes(),
-        }
-    }
-
-    /// A call of Lambda.
-    pub fn lambda(method: &'static str, path: String, body: Vec<u8>) -> Self {
-        Self { service: "lambda", method, path, headers: vec![("content-type", "application/json".into())], body }
-    }
-
-    /// A call of IAM.
-    pub fn iam(form: String) -> Self {
-        let kind = ("content-type", "application/x-www-form-urlencoded".into());
-        Self { service: "iam", method: "POST", path: "/".into(), headers: vec![kind], body: form.into_bytes() }
-    }
-}
-
-/// A connection.
+/// One connection.
+#[derive(Debug)]
 pub struct Client {
-    stream: TcpStream,
+    sender: SendRequest<Full<Bytes>>,
     host: String,
-    keys: Option<Keys>,
-    out: Vec<u8>,
-    buffer: Vec<u8>,
+    signer: Option<Rc<Signer>>,
 }
 
 impl Client {
-    /// Connects; without keys requests are not signed.
-    pub async fn connect(address: SocketAddr, keys: Option<Keys>) -> Result<Self> {
-        let stream = TcpStream::connect(address).await?;
+    /// Connects. Must be called inside a `LocalSet`, on which the connection then runs.
+    ///
+    /// # Errors
+    /// Nobody listens there.
+    pub async fn connect(target: &Target) -> Result<Self> {
+        let address = target.address;
+        let stream = TcpStream::connect(address).await.with_context(|| format!("connect to {address}"))?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, host: address.to_string(), keys, out: Vec::new(), buffer: Vec::new() })
+        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+        tokio::task::spawn_local(async move {
+            // Its error reaches whoever waits for an answer.
+            let _ = connection.await;
+        });
+        Ok(Self { sender, host: address.to_string(), signer: target.signer.clone() })
     }
 
-    /// Sends and answers status and body.
-    pub async fn send(&mut self, request: &Request) -> Result<(u16, Vec<u8>)> {
-        self.write_head(request);
-        self.out.extend_from_slice(&request.body);
-        self.stream.write_all(&self.out).await?;
-        self.receive().await
+    /// An unsigned GET: status and body.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn get(&mut self, path: &str) -> Result<(u16, Bytes)> {
+        self.send("GET", path, &[], &[], Bytes::new()).await
     }
 
-    /// Sends and expects a success.
-    pub async fn ok(&mut self, request: &Request) -> Result<Vec<u8>> {
-        match self.send(request).await? {
-            (200..=299, body) => Ok(body),
-            (status, body) => bail!("{} {}: {status} {}", request.method, request.path, String::from_utf8_lossy(&body)),
+    /// A signed request to a service: the body of its answer.
+    ///
+    /// Header names are in lower case; `host` and the signature are added.
+    ///
+    /// # Errors
+    /// The connection broke, or the answer is not 2xx; the text shows it.
+    pub async fn call(
+        &mut self,
+        service: &str,
+        (method, path): (&str, &str),
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Result<Bytes> {
+        let body = body.into();
+        let signer = self.signer.clone().context("this client has no credentials")?;
+        let mut signed = Vec::with_capacity(headers.len() + 4);
+        signed.push(("host", self.host.as_str()));
+        signed.extend_from_slice(headers);
+        let added = signer.sign(&RequestHead { method, path, query: "", headers: signed }, service, &body);
+        let (status, answer) = self.send(method, path, headers, &added, body).await?;
+        if !(200..300).contains(&status) {
+            let text: String = String::from_utf8_lossy(&answer).chars().take(400).collect();
+            bail!("{service} {method} {path}: {status} {text}");
         }
+        Ok(answer)
     }
 
-    fn write_head(&mut self, request: &Request) {
-        self.out.clear();
-        let mut text = format!("{} {} HTTP/1.1\r\nhost: {}\r\n", request.method, request.path, self.host);
-        for (name, value) in &request.headers {
-            text.push_str(&format!("{name}: {value}\r\n"));
-        }
-        if let Some(keys) = &self.keys {
-            let mut headers: Vec<(&str, &str)> = vec![("host", &self.host)];
-            headers.extend(request.headers.iter().map(|(n, v)| (*n, v.as_str())));
-            let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
-            let head = RequestHead { method: request.method, path, query, headers };
-            let credentials =
-                sigv4::Credentials { access_key: &keys.access_key, secret: &keys.secret, session_token: None };
-            let scope = Scope { region: &keys.region, service: request.service, now: SystemClock.now() };
-            for (name, value) in sigv4::sign(&head, &sha256_hex(&request.body), &credentials, &scope) {
-                text.push_str(&format!("{name}: {value}\r\n"));
-            }
-        }
-        text.push_str(&format!("content-length: {}\r\n\r\n", request.body.len()));
-        self.out.extend_from_slice(text.as_bytes());
+    /// An operation of DynamoDB, which speaks JSON 1.0.
+    ///
+    /// # Errors
+    /// As for [`Client::call`].
+    pub async fn dynamodb(&mut self, operation: &str, body: String) -> Result<Bytes> {
+        let target = format!("DynamoDB_20120810.{operation}");
+        let headers = [("content-type", "application/x-amz-json-1.0"), ("x-amz-target", target.as_str())];
+        self.call("dynamodb", ("POST", "/"), &headers, body).await
     }
 
-    async fn receive(&mut self) -> Result<(u16, Vec<u8>)> {
-        self.buffer.clear();
-        loop {
-            if self.stream.read_buf(&mut self.buffer).await? == 0 {
-                bail!("the connection was closed");
-            }
-            let Some(end) = self.buffer.windows(4).position(|w| w == b"\r\n\r\n") else { continue };
-            let head = String::from_utf8_lossy(&self.buffer[..end]).into_owned();
-            let status = head.get(9..12).and_then(|s| s.parse().ok()).unwrap_or(0);
-            let length = head.lines().find_map(|l| {
-                let (name, value) = l.split_once(':')?;
-                name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
-            });
-            let Some(length) = length else { bail!("an answer without a length: {head}") };
-            let total = end + 4 + length;
-            while self.buffer.len() < total {
-                if self.stream.read_buf(&mut self.buffer).await? == 0 {
-                    bail!("the connection was closed");
-                }
-            }
-            return Ok((status, self.buffer[end + 4..total].to_vec()));
+    async fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        added: &[(&str, String)],
+        body: Bytes,
+    ) -> Result<(u16, Bytes)> {
+        let mut request = hyper::Request::builder().method(method).uri(path).header("host", &self.host);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
+        for (name, value) in added {
+            request = request.header(*name, value);
+        }
+        self.sender.ready().await?;
+        let answer = self.sender.send_request(request.body(Full::new(body))?).await?;
+        let status = answer.status().as_u16();
+        Ok((status, answer.into_body().collect().await?.to_bytes()))
     }
 }

@@ -25,8 +25,12 @@ pub fn fdatasync(folder: &Path) -> Result<f64> {
     Ok(percentile(&times, 0.5))
 }
 
-/// Median milliseconds from the start of a bare interpreter to its end, doing nothing.
-pub fn interpreter(program: &str, args: &[&str]) -> Result<f64> {
+/// Median milliseconds from the start of a bare interpreter to its end, doing nothing. `where_is` makes it print its own path:
+/// what stands on `PATH` may be a version manager's script, which takes longer than the interpreter.
+pub fn interpreter(program: &str, where_is: &[&str], args: &[&str]) -> Result<f64> {
+    let found = Command::new(program).args(where_is).output().with_context(|| format!("start {program}"))?;
+    let program = String::from_utf8(found.stdout).context("the interpreter's path")?;
+    let program = program.trim();
     let mut times = Vec::new();
     for _ in 0..20 {
         let begin = Instant::now();

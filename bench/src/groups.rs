@@ -132,7 +132,10 @@ impl Bench {
         let server = Server::start(&self.squall)?;
         let mut client = server.client().await?;
         server.role(&mut client).await?;
-        let floors = [floors::interpreter("node", &["-e", "0"])?, floors::interpreter("python3", &["-c", "pass"])?];
+        let floors = [
+            floors::interpreter("node", &["-p", "process.execPath"], &["-e", "0"])?,
+            floors::interpreter("python3", &["-c", "import sys; print(sys.executable)"], &["-c", "pass"])?,
+        ];
         for ((language, runtime, file, source), floor) in ECHO.into_iter().zip(floors) {
             eprintln!("cold {language}");
             let mut medians = Vec::new();

@@ -1,87 +1,127 @@
-//! `cargo run --release -p squall-bench -- [all|ddb|lambda|cold|start]`: speed of a release build, beside what this machine can
-//! do at best (see README.md).
+//! Measures a started server against the project's speed targets: one command, a table, and JSON if asked for.
+//!
+//! Every run measures the machine's floors first (an fdatasync, an interpreter's start, an empty HTTP round trip), then a server
+//! of its own with a data directory of its own, on a free loopback port. Figures are medians over the runs with their spread;
+//! targets that are multiples of a floor use the floor of the same session. Nothing here outlives the command: every load has a
+//! length, every wait a limit, and the server is stopped by its process id.
+//!
+//! Not here: correctness (`tests/`) and profiles. How to read the figures: `README.md` beside.
 
 mod client;
-mod floors;
-mod groups;
+mod ddb;
+mod floor;
+mod lambda;
 mod load;
+mod machine;
 mod report;
 mod server;
+mod start;
+mod stats;
 
-use anyhow::{Context, Result, bail};
-use clap::Parser;
+use anyhow::{Context as _, Result, ensure};
+use clap::{Parser, ValueEnum};
+use report::Report;
+use server::Server;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
-/// Measures a release build beside the floors of this machine.
+/// Measures Squall against its speed targets.
 #[derive(Debug, Parser)]
-pub struct Args {
-    /// What to measure: all, ddb, lambda, cold or start.
-    #[arg(default_value = "all")]
-    group: String,
-    /// Runs of each measurement; the median counts.
+#[command(name = "squall-bench")]
+struct Options {
+    /// What to measure; floors are always measured.
+    #[arg(value_enum, default_value = "all")]
+    part: Part,
+    /// Length of each load in seconds, 0.1 to 60.
+    #[arg(long, default_value_t = 2.0)]
+    secs: f64,
+    /// Runs, 1 to 100; the table shows their median, least and greatest.
     #[arg(long, default_value_t = 3)]
     runs: usize,
-    /// Seconds of each run.
-    #[arg(long, default_value_t = 2.0)]
-    seconds: f64,
-    /// Writes the results to this file too.
+    /// Also write the result as JSON to this file.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// The program to measure, instead of building it.
+    /// The server's binary [default: `squall` beside this program].
     #[arg(long)]
-    squall: Option<PathBuf>,
+    server: Option<PathBuf>,
+    /// Folder with SDKs for functions, handed to the server. Without it functions have none; nothing is ever downloaded.
+    #[arg(long)]
+    sdk_dir: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Everything.
+    All,
+    /// The machine alone.
+    Floor,
+    /// DynamoDB items.
+    Ddb,
+    /// Warm invokes.
+    Lambda,
+    /// First invokes of functions never run.
+    Cold,
+    /// Start of the server, and its idle memory.
+    Start,
+}
+
+impl Part {
+    fn has(self, part: Part) -> bool {
+        self == Part::All || self == part
+    }
 }
 
 fn main() -> Result<()> {
-    let args = Args::parse();
-    let squall = match &args.squall {
-        Some(path) => std::path::absolute(path)?,
-        None => build()?,
-    };
+    let options = Options::parse();
+    ensure!((0.1..=60.0).contains(&options.secs), "--secs {}: expected 0.1 to 60", options.secs);
+    ensure!((1..=100).contains(&options.runs), "--runs {}: expected 1 to 100", options.runs);
+    // One thread: the client shares the cores with the server and must cost it little.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut report = report::Report::new();
-    runtime.block_on(async {
-        let bench = groups::Bench { squall, runs: args.runs.max(1), time: Duration::from_secs_f64(args.seconds) };
-        let all = args.group == "all";
-        if !all && !["start", "ddb", "lambda", "cold"].contains(&args.group.as_str()) {
-            bail!("{}: expected all, ddb, lambda, cold or start", args.group);
-        }
-        let wants = |group: &str| all || args.group == group;
-        if wants("start") {
-            bench.start(&mut report).await?;
-        }
-        if wants("ddb") {
-            bench.ddb(&mut report).await?;
-        }
-        if wants("lambda") {
-            bench.lambda(&mut report).await?;
-        }
-        if wants("cold") {
-            bench.cold(&mut report).await?;
-        }
-        Ok(())
-    })?;
-    report.print();
-    if let Some(file) = &args.json {
-        std::fs::write(file, report.json()).with_context(|| format!("write {}", file.display()))?;
+    let local = tokio::task::LocalSet::new();
+    let report = local.block_on(&runtime, measure(&options))?;
+    print!("{}", report.table());
+    if let Some(path) = &options.json {
+        let result = report.json(&machine::describe(&std::env::temp_dir()), options.secs, options.runs);
+        let text = serde_json::to_string_pretty(&result)? + "\n";
+        std::fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
     }
     Ok(())
 }
 
-/// Builds the program in the profile of this one's own and says where it is.
-fn build() -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.args(["build", "--release", "--package", "squall"]);
-    if !command.status().context("start cargo")?.success() {
-        bail!("squall does not build");
+async fn measure(options: &Options) -> Result<Report> {
+    let mut report = Report::default();
+    let length = Duration::from_secs_f64(options.secs);
+    let server = server::Binary::find(options.server.as_deref(), options.sdk_dir.as_deref())?;
+    let host = floor::Interpreters::find();
+    for run in 1..=options.runs {
+        let step = |what: &str| eprintln!("run {run} of {}: {what}", options.runs);
+        step("floors");
+        floor::measure(&mut report, &host, length).await?;
+        if options.part.has(Part::Start) {
+            step("start");
+            start::measure(&mut report, &server).await?;
+        }
+        if ![Part::Ddb, Part::Lambda, Part::Cold].iter().any(|part| options.part.has(*part)) {
+            continue;
+        }
+        let cloud = Server::start(&server, tempfile::tempdir().context("make a data directory")?)?;
+        if options.part.has(Part::Ddb) {
+            step("ddb");
+            ddb::measure(&mut report, &cloud, length).await?;
+        }
+        if options.part.has(Part::Lambda) || options.part.has(Part::Cold) {
+            let cloud = lambda::Cloud::prepare(&cloud, &host).await?;
+            for language in cloud.languages() {
+                if options.part.has(Part::Lambda) {
+                    step(&format!("lambda, {}", language.runtime));
+                    cloud.warm(&mut report, language, length).await?;
+                }
+                if options.part.has(Part::Cold) {
+                    step(&format!("cold, {}", language.runtime));
+                    cloud.cold(&mut report, language).await?;
+                }
+            }
+        }
     }
-    let me = std::env::current_exe().context("find this program")?;
-    let squall = me.with_file_name("squall");
-    if cfg!(debug_assertions) {
-        bail!("benches are for release builds: cargo run --release -p squall-bench");
-    }
-    Ok(squall)
+    Ok(report)
 }

@@ -1,87 +1,184 @@
-//! Results as a table and as JSON.
+//! Figures by name over the runs, the targets that some of them have, and the two ways to show them.
 
-use serde::Serialize;
-use std::process::Command;
+use crate::stats::Spread;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
 
-#[derive(Debug, Serialize)]
-struct Line {
-    name: String,
-    unit: &'static str,
-    median: f64,
-    least: f64,
-    most: f64,
-    runs: usize,
-    floor: Option<Floor>,
+/// What a median must reach.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Target {
+    /// At most this.
+    AtMost(f64),
+    /// At least this.
+    AtLeast(f64),
+    /// At most this many times the named floor's median.
+    AtMostTimes(f64, &'static str),
 }
 
-#[derive(Debug, Serialize)]
-struct Floor {
+/// The project's targets, by the figure's name.
+const TARGETS: &[(&str, Target)] = &[
+    ("ddb.put_1k.c1.p50_us", Target::AtMostTimes(3.0, "floor.fdatasync_4k_us")),
+    ("ddb.put_1k.c64.per_s", Target::AtLeast(15_000.0)),
+    ("ddb.get_1k.c64.per_s", Target::AtLeast(30_000.0)),
+    ("lambda.nodejs.c1.p50_us", Target::AtMost(350.0)),
+    ("lambda.nodejs.c16.per_s", Target::AtLeast(6_000.0)),
+    ("lambda.python.c1.p50_us", Target::AtMost(350.0)),
+    ("lambda.python.c16.per_s", Target::AtLeast(6_000.0)),
+    ("cold.nodejs.p50_us", Target::AtMostTimes(1.3, "floor.nodejs_start_us")),
+    ("cold.python.p50_us", Target::AtMostTimes(1.3, "floor.python_start_us")),
+    ("start.fresh_ms", Target::AtMost(50.0)),
+    ("start.again_ms", Target::AtMost(50.0)),
+    ("start.idle_rss_mib", Target::AtMost(40.0)),
+];
+
+/// One figure with its value of each run.
+#[derive(Clone, Debug)]
+struct Figure {
     name: String,
-    value: f64,
-    /// The median by the floor.
-    ratio: f64,
+    values: Vec<f64>,
 }
 
-/// Everything that was measured, with where and on what.
-#[derive(Debug, Serialize)]
+/// All figures in the order in which they were first measured.
+#[derive(Clone, Debug, Default)]
 pub struct Report {
-    commit: String,
-    machine: String,
-    cores: usize,
-    lines: Vec<Line>,
+    figures: Vec<Figure>,
+    notes: Vec<String>,
+}
+
+/// A target with what came of it.
+struct Verdict {
+    text: String,
+    is_met: Option<bool>,
+}
+
+impl Verdict {
+    fn word(&self) -> &'static str {
+        match self.is_met {
+            Some(true) => "met",
+            Some(false) => "MISSED",
+            None => "no floor",
+        }
+    }
 }
 
 impl Report {
-    /// An empty report of this machine and commit.
-    pub fn new() -> Self {
-        let output = |program: &str, args: &[&str]| {
-            let out = Command::new(program).args(args).output().ok().filter(|o| o.status.success());
-            out.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned()).unwrap_or_else(|| "unknown".into())
-        };
-        let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let model = cpu.lines().find_map(|l| l.strip_prefix("model name")).and_then(|l| l.split_once(':'));
-        Self {
-            commit: output("git", &["describe", "--always", "--dirty"]),
-            machine: format!("{}, {}", model.map_or("unknown", |(_, m)| m.trim()), output("uname", &["-sr"])),
-            cores: std::thread::available_parallelism().map_or(0, usize::from),
-            lines: Vec::new(),
+    /// Adds a run's value of a figure. The unit ends the name: `_us`, `_ms`, `_mib`, `per_s`.
+    pub fn add(&mut self, name: &str, value: f64) {
+        match self.figures.iter_mut().find(|figure| figure.name == name) {
+            Some(figure) => figure.values.push(value),
+            None => self.figures.push(Figure { name: name.to_owned(), values: vec![value] }),
         }
     }
 
-    /// Adds a measurement: one value per run, and the floor beside it.
-    pub fn add(&mut self, name: &str, unit: &'static str, values: &[f64], floor: Option<(&str, f64)>) {
-        let mut sorted = values.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        let at = |n: usize| sorted.get(n).copied().unwrap_or(f64::NAN);
-        let median = at(sorted.len() / 2);
-        let floor = floor.map(|(name, value)| Floor { name: name.to_owned(), value, ratio: median / value });
-        let (least, most, runs) = (at(0), at(sorted.len().saturating_sub(1)), sorted.len());
-        self.lines.push(Line { name: name.to_owned(), unit, median, least, most, runs, floor });
+    /// Adds a line that belongs to the result, such as the version of an interpreter; the same line is kept once.
+    pub fn note(&mut self, line: String) {
+        if !self.notes.contains(&line) {
+            self.notes.push(line);
+        }
     }
 
-    /// The table on stdout.
-    pub fn print(&self) {
-        println!("commit {}, {} cores, {}", self.commit, self.cores, self.machine);
-        println!("{:<36} {:>12} {:>25}  floor", "", "median", "spread");
-        for l in &self.lines {
-            let digits = if l.median < 100.0 { 2 } else { 0 };
-            let spread = format!("{:.digits$} – {:.digits$}", l.least, l.most);
-            let floor = l.floor.as_ref().map(|f| {
-                let digits = if f.value < 100.0 { 2 } else { 0 };
-                format!("{} {:.digits$} {} (×{:.2})", f.name, f.value, l.unit, f.ratio)
+    fn median(&self, name: &str) -> Option<f64> {
+        let figure = self.figures.iter().find(|figure| figure.name == name)?;
+        Spread::of(&figure.values).map(|spread| spread.median)
+    }
+
+    fn verdict(&self, name: &str) -> Option<Verdict> {
+        let (_, target) = TARGETS.iter().find(|(of, _)| *of == name)?;
+        let median = self.median(name)?;
+        Some(match target {
+            Target::AtMost(limit) => Verdict { text: format!("<= {}", figure(*limit)), is_met: Some(median <= *limit) },
+            Target::AtLeast(limit) => {
+                Verdict { text: format!(">= {}", figure(*limit)), is_met: Some(median >= *limit) }
+            }
+            Target::AtMostTimes(times, floor) => {
+                let limit = self.median(floor).map(|floor| floor * times);
+                let short = floor.trim_start_matches("floor.").trim_end_matches("_us");
+                let shown = limit.map(|limit| format!(" = {}", figure(limit))).unwrap_or_default();
+                Verdict { text: format!("<= {times} x {short}{shown}"), is_met: limit.map(|limit| median <= limit) }
+            }
+        })
+    }
+
+    /// The figures as a table for people.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let mut out = format!("{:<28} {:>10} {:>10} {:>10}  target\n", "figure", "min", "median", "max");
+        for line in &self.figures {
+            let Some(Spread { min, median, max }) = Spread::of(&line.values) else { continue };
+            let (min, median, max) = (figure(min), figure(median), figure(max));
+            let verdict = self.verdict(&line.name);
+            let verdict = verdict.map(|v| format!("  {}  {}", v.text, v.word())).unwrap_or_default();
+            // A String takes any text.
+            let _ = writeln!(out, "{:<28} {min:>10} {median:>10} {max:>10}{verdict}", line.name);
+        }
+        for line in &self.notes {
+            let _ = writeln!(out, "note: {line}");
+        }
+        out
+    }
+
+    /// The figures for programs, with what they were measured on and how.
+    #[must_use]
+    pub fn json(&self, machine: &Value, secs: f64, runs: usize) -> Value {
+        let figures = self.figures.iter().filter_map(|line| {
+            let spread = Spread::of(&line.values)?;
+            let mut one = json!({
+                "name": line.name, "min": spread.min, "median": spread.median, "max": spread.max, "runs": line.values,
             });
-            println!(
-                "{:<36} {:>8.digits$} {:<3} {spread:>25}  {}",
-                l.name,
-                l.median,
-                l.unit,
-                floor.unwrap_or_default()
-            );
+            if let (Some(verdict), Some(one)) = (self.verdict(&line.name), one.as_object_mut()) {
+                one.insert("target".into(), json!(verdict.text));
+                one.insert("met".into(), json!(verdict.is_met));
+            }
+            Some(one)
+        });
+        json!({
+            "machine": machine, "secs": secs, "runs": runs, "notes": self.notes, "figures": figures.collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// A number with three digits at least where it is small.
+fn figure(value: f64) -> String {
+    let digits = if value.abs() >= 100.0 {
+        0
+    } else if value.abs() >= 10.0 {
+        1
+    } else {
+        2
+    };
+    format!("{value:.digits$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(values: &[(&str, f64)]) -> Report {
+        let mut report = Report::default();
+        for (name, value) in values {
+            report.add(name, *value);
         }
+        report
     }
 
-    /// The same as JSON.
-    pub fn json(&self) -> String {
-        serde_json::to_string_pretty(self).unwrap_or_default()
+    #[test]
+    fn a_target_is_a_multiple_of_the_median_floor() {
+        let floor = ("floor.fdatasync_4k_us", 100.0);
+        let check = |values: &[(&str, f64)], expected| {
+            let verdict = report(values).verdict("ddb.put_1k.c1.p50_us").expect("a target");
+            assert_eq!(verdict.is_met, expected, "{values:?}");
+        };
+        check(&[floor, ("ddb.put_1k.c1.p50_us", 300.0)], Some(true));
+        check(&[floor, ("ddb.put_1k.c1.p50_us", 301.0)], Some(false));
+        check(&[("ddb.put_1k.c1.p50_us", 301.0)], None);
+    }
+
+    #[test]
+    fn the_table_shows_spread_target_and_verdict() {
+        let name = "ddb.get_1k.c64.per_s";
+        let table = report(&[(name, 29_000.0), (name, 31_000.0), (name, 35_000.0)]).table();
+        let line = table.lines().find(|line| line.starts_with(name)).expect("a line");
+        let words: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(words, [name, "29000", "31000", "35000", ">=", "30000", "met"]);
     }
 }

@@ -1,119 +1,186 @@
-//! A server to measure: its own process, port and data.
+//! A server of our own: started on a free loopback port with a data directory of its own, stopped by its process id.
 
-use crate::client::{Client, Keys, Request};
-use anyhow::{Context, Result, bail};
-use base64::Engine as _;
+use crate::client::{Signer, Target};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
-use serde_json::json;
-use std::io::{BufRead, BufReader, Write as _};
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
-/// A running server; it ends with its value.
-pub struct Server {
-    child: Child,
-    /// Its folder; goes after the process.
-    pub folder: tempfile::TempDir,
-    pub address: SocketAddr,
-    pub keys: Keys,
-    /// From the start of the process to its `ready` line.
-    pub started_in: Duration,
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Nothing is downloaded while something is measured.
+const CONFIG: &str = "[runtime]\nsdk_install = false\n";
+
+/// The server's program and what every start of it gets.
+#[derive(Clone, Debug)]
+pub struct Binary {
+    path: PathBuf,
+    sdk_dir: Option<PathBuf>,
 }
 
+impl Binary {
+    /// The named program, or `squall` beside this one.
+    ///
+    /// # Errors
+    /// There is none; the text says how to build it.
+    pub fn find(named: Option<&Path>, sdk_dir: Option<&Path>) -> Result<Self> {
+        let path = match named {
+            Some(path) => path.to_owned(),
+            None => std::env::current_exe().context("find this program")?.with_file_name("squall"),
+        };
+        ensure!(
+            path.is_file(),
+            "no server at {}: build it first (cargo build --release), or name one with --server PATH",
+            path.display()
+        );
+        let absolute = |path: &Path| std::path::absolute(path).with_context(|| format!("resolve {}", path.display()));
+        Ok(Self { path: absolute(&path)?, sdk_dir: sdk_dir.map(absolute).transpose()? })
+    }
+}
+
+/// `DATA/credentials`.
 #[derive(Deserialize)]
-struct File {
+struct Local {
+    endpoint: String,
     access_key_id: String,
     secret_access_key: String,
     region: String,
 }
 
-impl Server {
-    /// Starts it. Data is made below the working directory, so that the disk measured is the one that was chosen.
-    pub fn start(squall: &Path) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("squall-bench-").tempdir_in(".").context("make a folder")?;
-        let root = std::path::absolute(folder.path())?;
-        let config = root.join("squall.toml");
-        // Functions here need no SDK, and nobody shall wait for a package registry.
-        std::fs::write(&config, "[runtime]\nsdk_install = false\n")?;
-        let mut command = Command::new(squall);
-        command.args(["up", "--listen", "127.0.0.1:0", "--data"]).arg(root.join("data")).arg("--config").arg(config);
-        command.env("SQUALL_LOG", "error").stdin(Stdio::null()).stdout(Stdio::piped());
-        let begin = Instant::now();
-        let mut child = command.spawn().with_context(|| format!("start {}", squall.display()))?;
-        let mut lines = BufReader::new(child.stdout.take().context("its output")?);
-        let mut line = String::new();
-        lines.read_line(&mut line)?;
-        let started_in = begin.elapsed();
-        let Some(url) = line.trim().strip_prefix("ready http://") else {
-            let _ = child.kill();
-            let _ = child.wait();
-            bail!("the server did not start");
-        };
-        let text = std::fs::read_to_string(root.join("data/credentials")).context("read the credentials")?;
-        let file: File = toml::from_str(&text)?;
-        let keys = Keys { access_key: file.access_key_id, secret: file.secret_access_key, region: file.region };
-        Ok(Self { child, folder, address: url.parse()?, keys, started_in })
-    }
-
-    /// Resident memory in MiB.
-    pub fn memory_mib(&self) -> Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).context("its memory")?;
-        let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
-        Ok(kib / 1024.0)
-    }
-
-    /// A connection as root.
-    pub async fn client(&self) -> Result<Client> {
-        Client::connect(self.address, Some(self.keys.clone())).await
-    }
-
-    /// Makes a function and waits until it is active.
-    pub async fn function(&self, client: &mut Client, name: &str, runtime: &str, file: (&str, &str)) -> Result<()> {
-        let body = json!({
-            "FunctionName": name, "Runtime": runtime, "Handler": "index.handler", "Timeout": 10,
-            "Role": "arn:aws:iam::000000000000:role/bench", "Code": { "ZipFile": zip(file)? },
-        });
-        let make = Request::lambda("POST", "/2015-03-31/functions".into(), body.to_string().into_bytes());
-        client.ok(&make).await?;
-        let look = Request::lambda("GET", format!("/2015-03-31/functions/{name}/configuration"), Vec::new());
-        for _ in 0..500 {
-            let found: serde_json::Value = serde_json::from_slice(&client.ok(&look).await?)?;
-            if found["State"] == "Active" {
-                return Ok(());
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        bail!("{name} does not become active")
-    }
-
-    /// Makes the role of the functions.
-    pub async fn role(&self, client: &mut Client) -> Result<()> {
-        let trust = "%7B%22Version%22%3A%222012-10-17%22%2C%22Statement%22%3A%5B%7B%22Effect%22%3A%22Allow%22%2C%22Principal%22%3A\
-                     %7B%22Service%22%3A%22lambda.amazonaws.com%22%7D%2C%22Action%22%3A%22sts%3AAssumeRole%22%7D%5D%7D";
-        let form = format!("Action=CreateRole&Version=2010-05-08&RoleName=bench&AssumeRolePolicyDocument={trust}");
-        client.ok(&Request::iam(form)).await.map(|_| ())
-    }
+/// A running server; stopped when dropped.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    folder: Option<TempDir>,
+    /// Where it answers, with root's credentials.
+    pub target: Target,
+    /// When its process was started.
+    pub started: Instant,
 }
 
-fn zip((name, text): (&str, &str)) -> Result<String> {
-    let mut out = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-    out.start_file(name, zip::write::SimpleFileOptions::default())?;
-    out.write_all(text.as_bytes())?;
-    Ok(base64::engine::general_purpose::STANDARD.encode(out.finish()?.into_inner()))
+impl Server {
+    /// Starts the server on that folder and waits for its `ready` line.
+    ///
+    /// # Errors
+    /// It cannot be started or did not become ready in time; the text has the end of its log.
+    pub fn start(binary: &Binary, folder: TempDir) -> Result<Self> {
+        let (data, config, log) =
+            (folder.path().join("data"), folder.path().join("squall.toml"), folder.path().join("log"));
+        std::fs::write(&config, CONFIG).context("write the server's configuration")?;
+        let mut command = Command::new(&binary.path);
+        // Settings of the developer's own cloud stay out.
+        for (name, _) in std::env::vars_os().filter(|(n, _)| n.to_string_lossy().starts_with("SQUALL_")) {
+            command.env_remove(name);
+        }
+        command.arg("up").arg("--data").arg(&data).arg("--config").arg(&config).args(["--listen", "127.0.0.1:0"]);
+        if let Some(sdk_dir) = &binary.sdk_dir {
+            command.arg("--sdk-dir").arg(sdk_dir);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&log).context("make the log")?);
+        let started = Instant::now();
+        let child = command.spawn().with_context(|| format!("start {}", binary.path.display()))?;
+        let unknown = Target { address: SocketAddr::from(([127, 0, 0, 1], 0)), signer: None };
+        // Whole from here on, so that every way out below stops the process.
+        let mut server = Self { child, folder: Some(folder), target: unknown, started };
+        let url = server.ready().with_context(|| {
+            let text = std::fs::read_to_string(&log).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().rev().take(20).collect();
+            format!("the server's log ends:\n{}", lines.into_iter().rev().collect::<Vec<_>>().join("\n"))
+        })?;
+        server.target = target(&data, &url)?;
+        Ok(server)
+    }
+
+    /// Waits for the `ready` line: its URL.
+    fn ready(&mut self) -> Result<String> {
+        let stdout = self.child.stdout.take().context("the server's output")?;
+        let (sender, receiver) = mpsc::channel();
+        std::thread::spawn(move || {
+            // Read on after `ready`, so that the server never meets a full pipe; ends with the server.
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if let Some(url) = line.strip_prefix("ready ") {
+                    let _ = sender.send(url.trim().to_owned());
+                }
+            }
+        });
+        receiver.recv_timeout(READY_TIMEOUT).context("the server did not become ready")
+    }
+
+    /// The process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Stops the server and hands back its folder, for another start.
+    ///
+    /// # Errors
+    /// It had ended by itself before.
+    pub fn stop(mut self) -> Result<TempDir> {
+        if let Some(status) = self.child.try_wait()? {
+            bail!("the server ended by itself: {status}");
+        }
+        self.end();
+        self.folder.take().context("the server's folder")
+    }
+
+    /// SIGTERM, and SIGKILL for a server that does not heed it.
+    fn end(&mut self) {
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            return;
+        }
+        // The shell's builtin: there is no safe call for this in std.
+        let _ = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.child.id())]).status();
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // SIGTERM, so that nothing is left over; std knows only SIGKILL.
-        let _ = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.child.id())]).status();
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(10));
+        self.end();
+    }
+}
+
+/// Address and signer, from the `ready` line's URL and the credentials in the data directory.
+fn target(data: &Path, url: &str) -> Result<Target> {
+    let path = data.join("credentials");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    let local: Local = toml::from_str(&text).with_context(|| format!("read {}", path.display()))?;
+    ensure!(local.endpoint == url, "the server says {url}, its credentials say {}", local.endpoint);
+    let signer = Signer::new(&local.access_key_id, &local.secret_access_key, &local.region);
+    Ok(Target { address: loopback(url)?, signer: Some(Rc::new(signer)) })
+}
+
+/// The address of `http://ADDRESS:PORT`, which must be of this machine.
+fn loopback(url: &str) -> Result<SocketAddr> {
+    let address = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
+    let address: SocketAddr = address.and_then(|a| a.parse().ok()).with_context(|| format!("{url} is no address"))?;
+    ensure!(address.ip().is_loopback(), "{url} is not on this machine");
+    Ok(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_urls_are_taken() {
+        assert_eq!(loopback("http://127.0.0.1:8/").expect("loopback").port(), 8);
+        for url in ["http://192.0.2.1:80", "https://127.0.0.1:80", "127.0.0.1:80", "http://localhost"] {
+            assert!(loopback(url).is_err(), "{url}");
         }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
