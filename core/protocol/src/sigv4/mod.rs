@@ -25,7 +25,7 @@ pub use chunked::{ChunkDecoder, ChunkSigner};
 pub use error::{Error, Mismatch};
 pub use key::SigningKeys;
 pub use parse::{Chunked, Parsed, Payload, has_signature, parse};
-pub use sign::{Credentials, Scope, presign, sign};
+pub use sign::{Credentials, Scope, presign, sign, sign_with};
 pub use verify::{chunk_decoder, chunk_decoder_with, verify, verify_with};
 
 use crate::http::Head;

@@ -3,7 +3,7 @@
 use squall_types::Millis;
 
 use super::canonical::{Canonical, hex, string_to_sign, uri_encode};
-use super::key::SigningKey;
+use super::key::{SigningKey, SigningKeys};
 use super::parse::UNSIGNED;
 use super::{ALGORITHM, EMPTY_SHA256, RequestHead, TERMINATOR, date, is_s3};
 
@@ -49,6 +49,28 @@ pub fn sign(
     credentials: &Credentials<'_>,
     scope: &Scope<'_>,
 ) -> Vec<(&'static str, String)> {
+    sign_by(head, payload, credentials, scope, None)
+}
+
+/// [`sign`] with kept keys, for clients that sign many requests.
+#[must_use]
+pub fn sign_with(
+    head: &RequestHead<'_>,
+    payload: &str,
+    credentials: &Credentials<'_>,
+    scope: &Scope<'_>,
+    keys: &SigningKeys,
+) -> Vec<(&'static str, String)> {
+    sign_by(head, payload, credentials, scope, Some(keys))
+}
+
+fn sign_by(
+    head: &RequestHead<'_>,
+    payload: &str,
+    credentials: &Credentials<'_>,
+    scope: &Scope<'_>,
+    keys: Option<&SigningKeys>,
+) -> Vec<(&'static str, String)> {
     let amz_date = date::basic(scope.now.secs());
     let mut added: Vec<(&'static str, String)> = vec![("x-amz-date", amz_date.clone())];
     if let Some(token) = credentials.session_token {
@@ -62,7 +84,7 @@ pub fn sign(
     whole.headers.extend(added.iter().map(|(name, value)| (*name, value.as_str())));
     let signed_headers = signable(&whole);
     let canonical = Canonical { service: scope.service, signed_headers: &signed_headers, payload, presigned: false };
-    let signature = signature(&canonical, &whole, &amz_date, credentials, scope);
+    let signature = signature(&canonical, &whole, &amz_date, credentials, scope, keys);
     let credential = credential(&amz_date, credentials, scope);
     let names = signed_headers.join(";");
     added.push((
@@ -98,7 +120,7 @@ pub fn presign(head: &RequestHead<'_>, credentials: &Credentials<'_>, scope: &Sc
     let payload = if is_s3(scope.service) { UNSIGNED } else { EMPTY_SHA256 };
     let whole = RequestHead { query: &query, ..head.clone() };
     let canonical = Canonical { service: scope.service, signed_headers: &signed_headers, payload, presigned: true };
-    let signature = signature(&canonical, &whole, &amz_date, credentials, scope);
+    let signature = signature(&canonical, &whole, &amz_date, credentials, scope, None);
     query.push_str("&X-Amz-Signature=");
     query.push_str(&signature);
     query
@@ -127,9 +149,13 @@ fn signature(
     amz_date: &str,
     credentials: &Credentials<'_>,
     scope: &Scope<'_>,
+    keys: Option<&SigningKeys>,
 ) -> String {
     let day = day(amz_date);
     let to_sign = string_to_sign(amz_date, (day, scope.region, scope.service), &canonical.request(head));
-    let key = SigningKey::derive(credentials.secret, day, scope.region, scope.service);
+    let key = match keys {
+        Some(keys) => keys.key(credentials.access_key, credentials.secret, (day, scope.region, scope.service)),
+        None => SigningKey::derive(credentials.secret, day, scope.region, scope.service),
+    };
     hex(&key.sign(to_sign.as_bytes()))
 }
