@@ -8,27 +8,27 @@ use std::fmt::Write as _;
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Target {
     /// At most this.
-    AtMost(f64),
+    Most(f64),
     /// At least this.
-    AtLeast(f64),
+    Least(f64),
     /// At most this many times the named floor's median.
-    AtMostTimes(f64, &'static str),
+    Multiple(f64, &'static str),
 }
 
 /// The project's targets, by the figure's name.
 const TARGETS: &[(&str, Target)] = &[
-    ("ddb.put_1k.c1.p50_us", Target::AtMostTimes(3.0, "floor.fdatasync_4k_us")),
-    ("ddb.put_1k.c64.per_s", Target::AtLeast(15_000.0)),
-    ("ddb.get_1k.c64.per_s", Target::AtLeast(30_000.0)),
-    ("lambda.nodejs.c1.p50_us", Target::AtMost(350.0)),
-    ("lambda.nodejs.c16.per_s", Target::AtLeast(6_000.0)),
-    ("lambda.python.c1.p50_us", Target::AtMost(350.0)),
-    ("lambda.python.c16.per_s", Target::AtLeast(6_000.0)),
-    ("cold.nodejs.p50_us", Target::AtMostTimes(1.3, "floor.nodejs_start_us")),
-    ("cold.python.p50_us", Target::AtMostTimes(1.3, "floor.python_start_us")),
-    ("start.fresh_ms", Target::AtMost(50.0)),
-    ("start.again_ms", Target::AtMost(50.0)),
-    ("start.idle_rss_mib", Target::AtMost(40.0)),
+    ("ddb.put_1k.c1.p50_us", Target::Multiple(3.0, "floor.fdatasync_4k_us")),
+    ("ddb.put_1k.c64.per_s", Target::Least(15_000.0)),
+    ("ddb.get_1k.c64.per_s", Target::Least(30_000.0)),
+    ("lambda.nodejs.c1.p50_us", Target::Most(350.0)),
+    ("lambda.nodejs.c16.per_s", Target::Least(6_000.0)),
+    ("lambda.python.c1.p50_us", Target::Most(350.0)),
+    ("lambda.python.c16.per_s", Target::Least(6_000.0)),
+    ("cold.nodejs.p50_us", Target::Multiple(1.3, "floor.nodejs_start_us")),
+    ("cold.python.p50_us", Target::Multiple(1.3, "floor.python_start_us")),
+    ("start.fresh_ms", Target::Most(50.0)),
+    ("start.again_ms", Target::Most(50.0)),
+    ("start.idle_rss_mib", Target::Most(40.0)),
 ];
 
 /// One figure with its value of each run.
@@ -86,11 +86,9 @@ impl Report {
         let (_, target) = TARGETS.iter().find(|(of, _)| *of == name)?;
         let median = self.median(name)?;
         Some(match target {
-            Target::AtMost(limit) => Verdict { text: format!("<= {}", figure(*limit)), is_met: Some(median <= *limit) },
-            Target::AtLeast(limit) => {
-                Verdict { text: format!(">= {}", figure(*limit)), is_met: Some(median >= *limit) }
-            }
-            Target::AtMostTimes(times, floor) => {
+            Target::Most(limit) => Verdict { text: format!("<= {}", figure(*limit)), is_met: Some(median <= *limit) },
+            Target::Least(limit) => Verdict { text: format!(">= {}", figure(*limit)), is_met: Some(median >= *limit) },
+            Target::Multiple(times, floor) => {
                 let limit = self.median(floor).map(|floor| floor * times);
                 let short = floor.trim_start_matches("floor.").trim_end_matches("_us");
                 let shown = limit.map(|limit| format!(" = {}", figure(limit))).unwrap_or_default();
