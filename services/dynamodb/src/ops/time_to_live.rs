@@ -18,13 +18,13 @@ impl DynamoDb {
         let asked = input.time_to_live_specification;
         self.redefine(ctx, &input.table_name, |table| {
             match (&table.ttl, asked.enabled) {
-                (Some(_), true) => return Err(Error::validation("TimeToLive is already enabled")),
                 (None, false) => return Err(Error::validation("TimeToLive is already disabled")),
-                (Some(name), false) if *name != asked.attribute_name => {
+                (Some(name), _) if *name != asked.attribute_name => {
                     return Err(Error::validation(format!(
                         "TimeToLive is active on a different AttributeName: current AttributeName is {name}"
                     )));
                 }
+                (Some(_), true) => return Err(Error::validation("TimeToLive is already enabled")),
                 _ => {}
             }
             table.ttl = asked.enabled.then(|| asked.attribute_name.clone());

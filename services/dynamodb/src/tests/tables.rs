@@ -144,6 +144,11 @@ async fn expired_items_go_and_others_stay() {
     let update = json!({"TableName": "ttt", "TimeToLiveSpecification": spec});
     cloud.check("UpdateTimeToLive", update.clone(), Ok(json!({"TimeToLiveSpecification": spec}))).await;
     cloud.check("UpdateTimeToLive", update, Err("ValidationException: TimeToLive is already enabled")).await;
+    let other = "ValidationException: TimeToLive is active on a different AttributeName: current AttributeName is end";
+    for on in [true, false] {
+        let spec = json!({"Enabled": on, "AttributeName": "other"});
+        cloud.check("UpdateTimeToLive", json!({"TableName": "ttt", "TimeToLiveSpecification": spec}), Err(other)).await;
+    }
     let enabled = json!({"TimeToLiveDescription": {"TimeToLiveStatus": "ENABLED", "AttributeName": "end"}});
     cloud.check("DescribeTimeToLive", json!({"TableName": "ttt"}), Ok(enabled)).await;
     cloud.room.work().await.expect("nothing is due");
