@@ -27,14 +27,18 @@ pub struct Binary {
 }
 
 impl Binary {
-    /// The named program, or `squall` beside this one.
+    /// The named program, or `squall` beside this one; when cargo runs this program, it builds `squall` first, so that no old
+    /// one is measured.
     ///
     /// # Errors
-    /// There is none; the text says how to build it.
+    /// There is none, or it does not build.
     pub fn find(named: Option<&Path>, sdk_dir: Option<&Path>) -> Result<Self> {
         let path = match named {
             Some(path) => path.to_owned(),
-            None => std::env::current_exe().context("find this program")?.with_file_name("squall"),
+            None => {
+                build()?;
+                std::env::current_exe().context("find this program")?.with_file_name("squall")
+            }
         };
         ensure!(
             path.is_file(),
@@ -44,6 +48,19 @@ impl Binary {
         let absolute = |path: &Path| std::path::absolute(path).with_context(|| format!("resolve {}", path.display()));
         Ok(Self { path: absolute(&path)?, sdk_dir: sdk_dir.map(absolute).transpose()? })
     }
+}
+
+/// Builds `squall` in this program's profile, if cargo runs this program.
+fn build() -> Result<()> {
+    let Some(cargo) = std::env::var_os("CARGO") else { return Ok(()) };
+    let mut command = Command::new(cargo);
+    command.args(["build", "--package", "squall"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
+    let status = command.status().context("start cargo")?;
+    ensure!(status.success(), "squall does not build");
+    Ok(())
 }
 
 /// `DATA/credentials`.
