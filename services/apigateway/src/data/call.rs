@@ -119,6 +119,19 @@ impl<'a> Call<'a> {
         out
     }
 
+    /// The trace as the caller sees it: with the gateway's own segment where the request named no parent.
+    pub fn answered_trace(&self, room: &ApiGateway) -> String {
+        if self.trace.contains(";Parent=") {
+            return self.trace.clone();
+        }
+        let parent = room.deps.random.text(b"0123456789abcdef", 16);
+        let sampled = if self.trace.contains(";Sampled=") { "" } else { ";Sampled=0" };
+        match self.trace.split_once(';') {
+            Some((root, rest)) => format!("{root};Parent={parent};{rest}{sampled}"),
+            None => format!("{};Parent={parent}{sampled}", self.trace),
+        }
+    }
+
     /// The ARN that a function's policy sees: `tail` is `METHOD/path`.
     pub fn source_arn(&self, account: &str, tail: &str) -> String {
         format!("arn:aws:execute-api:{}:{account}:{}/{}/{tail}", self.region, self.api, self.stage)

@@ -57,7 +57,7 @@ async fn routed(room: &ApiGateway, call: &Call<'_>, deployment: &Deployment, bel
         Action::Lambda(target) => {
             let seen = Seen { deployment, endpoint, params: &found.params, path: &path, below, principal };
             let mut reply = lambda(room, call, target, &seen).await;
-            reply.headers.push(("x-amzn-trace-id".into(), call.trace.clone()));
+            reply.headers.push(("x-amzn-trace-id".into(), call.answered_trace(room)));
             reply
         }
     }

@@ -237,3 +237,24 @@ async fn a_disabled_endpoint_is_forbidden_once_deployed() {
     w.ok("POST", &format!("/restapis/{api}/deployments"), json!({ "stageName": "dev" })).await;
     assert_eq!(seen(&w.get(&api, "/dev/a").await), (403, r#"{"message":"Forbidden"}"#.into()));
 }
+
+#[tokio::test]
+async fn traces_go_on_and_name_a_parent() {
+    let w = World::new().await;
+    let api = w.rest_api(&["GET /a"]).await;
+    let root = "Root=1-00000000-000000000000000000000001";
+    let ask = async |given: &str| {
+        let reply = w.ask(&api, with_headers(request("GET", "/dev/a"), &[("x-amzn-trace-id", given)])).await;
+        let sent = text(&w.last().0["headers"], "X-Amzn-Trace-Id");
+        (sent, header(&reply, "x-amzn-trace-id").unwrap_or_default().to_owned())
+    };
+    let whole = format!("{root};Parent=0000000000000002;Sampled=1");
+    assert_eq!(ask(&whole).await, (whole.clone(), whole));
+    let (sent, answered) = ask(root).await;
+    assert_eq!(sent, root);
+    let words: Vec<&str> = answered.split(';').collect();
+    let [first, parent, "Sampled=0"] = words.as_slice() else { panic!("{answered}") };
+    assert_eq!((*first, parent.len()), (root, "Parent=".len() + 16));
+    let (_, answered) = ask(&format!("{root};Sampled=1")).await;
+    assert!(answered.starts_with(&format!("{root};Parent=")) && answered.ends_with(";Sampled=1"), "{answered}");
+}
