@@ -20,6 +20,9 @@ pub enum Error {
     /// `InvalidParameterValueException`.
     #[error("{0}")]
     Invalid(String),
+    /// `InvalidParameterValueException` about reserved concurrency, which AWS sends without a `Type`.
+    #[error("{0}")]
+    Reservation(String),
     /// `ValidationException`: a constraint is broken.
     #[error("{0}")]
     Validation(String),
@@ -106,6 +109,7 @@ impl From<Error> for ServiceError {
                 user("ResourceNotFoundException", 404, text).upper()
             }
             Error::Invalid(text) => user("InvalidParameterValueException", 400, text),
+            Error::Reservation(text) => Self::client("InvalidParameterValueException", 400, text),
             Error::Validation(text) => Self::client("ValidationException", 400, text),
             Error::Conflict(text) => user("ResourceConflictException", 409, text),
             Error::Precondition(text) => user("PreconditionFailedException", 412, text),

@@ -64,6 +64,8 @@ impl Lambda {
         let record = &entry.record;
         match &v.state {
             Phase::Done => {}
+            // A version that was published with an update shows its state for a moment; its package is there already.
+            Phase::Pending if v.version != LATEST && record.latest.state == Phase::Done => {}
             Phase::Pending => return Err(not_now("Pending")),
             Phase::Failed(..) => return Err(not_now("Failed")),
         }

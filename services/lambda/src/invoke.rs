@@ -53,7 +53,8 @@ impl Lambda {
         let name = Name::parse(&i.function, i.qualifier.as_deref(), &region, self.deps.account.as_str())?;
         let entry = self.registry.settled(&region, &name.name, PENDING_PATIENCE).await;
         let entry = entry.ok_or_else(|| {
-            Error::no_function(&region, self.deps.account.as_str(), &name.name, name.qualifier.as_deref())
+            // Other operations name what was asked for; this one names the version that would have run.
+            Error::no_function(&region, self.deps.account.as_str(), &name.name, Some(name.version()))
         })?;
         Ok((entry, name))
     }

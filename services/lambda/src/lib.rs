@@ -12,6 +12,7 @@
 pub mod api;
 mod code;
 mod config;
+mod download;
 mod error;
 mod functions;
 mod invoke;

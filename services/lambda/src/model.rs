@@ -14,6 +14,9 @@ pub struct Record {
     pub latest: Version,
     /// Number of the last published version; 0 when there is none.
     pub last_version: u32,
+    /// Description of `$LATEST` when it was last published; the version may have been given another one.
+    #[serde(default)]
+    pub published_as: Option<String>,
     /// Aliases by name.
     #[serde(default)]
     pub aliases: BTreeMap<String, Alias>,

@@ -3,6 +3,7 @@
 use crate::api::{self, *};
 use crate::code::Code;
 use crate::config::Options;
+use crate::download::Downloads;
 use crate::error::Error;
 use crate::functions::Ready;
 use crate::names::Name;
@@ -24,6 +25,7 @@ pub struct Lambda {
     pub(crate) runtime: Runtime,
     pub(crate) identity: Arc<dyn Identity>,
     pub(crate) ready: Ready,
+    pub(crate) downloads: Downloads,
     /// Itself, for background work that operations start.
     pub(crate) me: std::sync::Weak<Lambda>,
 }
@@ -41,6 +43,7 @@ impl Lambda {
     ) -> Result<Arc<Self>, Error> {
         let registry = Registry::load(deps.state.clone()).await?;
         let code = Code::new(&options.code_dir, deps.objects.clone());
+        let downloads = Downloads::new(&*deps.random);
         let room = Arc::new_cyclic(|me| Self {
             deps,
             options,
@@ -49,6 +52,7 @@ impl Lambda {
             runtime,
             identity,
             ready: Ready::default(),
+            downloads,
             me: me.clone(),
         });
         crate::worker::start(&room);

@@ -34,6 +34,9 @@ impl Front for Lambda {
     }
 
     async fn serve(&self, id: &str, region: &str, request: HttpRequest) -> Reply {
+        if id == crate::download::ID {
+            return self.download(&request).await;
+        }
         let found = self.registry.by_url(id).filter(|(e, _)| region.is_empty() || e.record.region == region);
         let Some((entry, qualifier)) = found else { return message(404, "Not Found") };
         let Some(url) = entry.record.urls.get(&qualifier) else { return message(404, "Not Found") };

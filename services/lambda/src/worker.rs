@@ -36,6 +36,10 @@ const AGE_MAX: Duration = Duration::from_secs(6 * 3600);
 /// First and longest pause before a call that could not run is tried again.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
 
+/// How long an update shows as under way at least. On AWS it takes seconds, and clients that do not wait for it are refused;
+/// they should find out here.
+const UPDATE_MIN: Duration = Duration::from_millis(100);
+
 /// An asynchronous call as it is kept.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct AsyncEvent {
@@ -268,6 +272,10 @@ async fn finish_now(room: &Lambda, region: &str, name: &str) -> Result<(), Error
             Phase::Failed("InternalError".into(), "The function's package could not be unpacked.".into())
         }
     };
+    if entry.record.latest.state != Phase::Pending {
+        tokio::time::sleep(UPDATE_MIN).await;
+    }
+    let id = room.new_id();
     let (entry, changed) = room
         .registry
         .change(region, name, missing, |record, before, extra| {
@@ -275,6 +283,8 @@ async fn finish_now(room: &Lambda, region: &str, name: &str) -> Result<(), Error
                 return Ok(false);
             }
             record.latest.update = phase.clone();
+            // As on AWS, a change of state is a change: the revision id moves on.
+            record.latest.revision_id = id;
             if record.latest.state == Phase::Pending {
                 record.latest.state = phase.clone();
             }

@@ -39,6 +39,7 @@ fn generated(protocol: &str, operations: &[&str]) -> Result<String> {
         operations: operations.iter().map(|o| (*o).to_owned()).collect(),
         no_constraints: Vec::new(),
         optional: Vec::new(),
+        shapes: BTreeMap::new(),
     };
     let text = service_file("demo", &MODEL.replace("PROTOCOL", protocol), &ops)?;
     Ok(text.split_whitespace().collect::<Vec<_>>().join(" "))

@@ -31,7 +31,7 @@ pub async fn put_function_concurrency(
     let taken = reserved_by_others(room, ctx.region.as_str(), &name.name).saturating_add(wanted);
     let minimum = UNRESERVED_MIN.min(room.options.concurrency);
     if room.options.concurrency.saturating_sub(taken) < minimum || taken > room.options.concurrency {
-        return Err(Error::invalid(format!(
+        return Err(Error::Reservation(format!(
             "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its \
              minimum value of [{minimum}]."
         )));

@@ -82,6 +82,7 @@ pub async fn create_function(
         name: name.name.clone(),
         latest,
         last_version: 0,
+        published_as: None,
         aliases: BTreeMap::new(),
         urls: BTreeMap::new(),
         policies: BTreeMap::new(),
@@ -99,7 +100,7 @@ pub async fn create_function(
     };
     crate::worker::finish(room, &entry.record.region, &entry.record.name);
     if input.publish == Some(true) {
-        return super::version::publish(room, ctx, &name, None, None).await;
+        return super::version::publish(room, ctx, &name, None).await;
     }
     Ok(view::configuration(ctx.account.as_str(), &entry.record, &entry.record.latest, None))
 }
@@ -241,7 +242,7 @@ pub async fn inspect(zip: Bytes) -> Result<Package, Error> {
 
 /// Shows a function with its code's place and tags.
 ///
-/// Differs: `Code.Location` is left out, because packages are not served by URL.
+/// Differs: `Code.Location` leads to this server, good for ten minutes and as long as the process lives.
 pub async fn get_function(room: &Lambda, ctx: &Ctx, input: GetFunctionInput) -> Result<GetFunctionOutput, Error> {
     let name = room.name(ctx, &input.function_name, input.qualifier.as_deref())?;
     let entry = room.find(ctx, &name)?;
@@ -254,7 +255,11 @@ pub async fn get_function(room: &Lambda, ctx: &Ctx, input: GetFunctionInput) -> 
             &target.version,
             name.qualifier.as_deref(),
         )),
-        code: Some(FunctionCodeLocation { repository_type: Some("S3".into()), ..Default::default() }),
+        code: Some(FunctionCodeLocation {
+            repository_type: Some("S3".into()),
+            location: Some(room.downloads.location(&ctx.host, &target.version.code_object, ctx.time)),
+            ..Default::default()
+        }),
         tags: (!tags.is_empty()).then(|| tags.clone()),
         tags_error: None,
         concurrency: entry

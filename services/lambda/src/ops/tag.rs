@@ -8,6 +8,9 @@ use crate::rules;
 use squall_service::Ctx;
 
 fn function(room: &Lambda, ctx: &Ctx, arn: &str) -> Result<Name, Error> {
+    if arn.contains(":event-source-mapping:") {
+        return Err(Error::NotFound(format!("Event source mapping not found: {arn}")));
+    }
     if !arn.contains(":function:") {
         return Err(Error::NotFound(format!("Resource not found: {arn}")));
     }
@@ -23,6 +26,7 @@ fn function(room: &Lambda, ctx: &Ctx, arn: &str) -> Result<Name, Error> {
 /// Sets tags.
 pub async fn tag_resource(room: &Lambda, ctx: &Ctx, input: TagResourceInput) -> Result<TagResourceOutput, Error> {
     let name = function(room, ctx, &input.resource)?;
+    let id = room.new_id();
     room.registry
         .change(
             ctx.region.as_str(),
@@ -30,6 +34,7 @@ pub async fn tag_resource(room: &Lambda, ctx: &Ctx, input: TagResourceInput) -> 
             || room.missing(ctx, &name),
             |record, _, _| {
                 record.tags.extend(input.tags);
+                record.latest.revision_id = id;
                 rules::tags(&record.tags)
             },
         )
@@ -40,6 +45,7 @@ pub async fn tag_resource(room: &Lambda, ctx: &Ctx, input: TagResourceInput) -> 
 /// Removes tags.
 pub async fn untag_resource(room: &Lambda, ctx: &Ctx, input: UntagResourceInput) -> Result<UntagResourceOutput, Error> {
     let name = function(room, ctx, &input.resource)?;
+    let id = room.new_id();
     room.registry
         .change(
             ctx.region.as_str(),
@@ -47,6 +53,7 @@ pub async fn untag_resource(room: &Lambda, ctx: &Ctx, input: UntagResourceInput)
             || room.missing(ctx, &name),
             |record, _, _| {
                 record.tags.retain(|k, _| !input.tag_keys.contains(k));
+                record.latest.revision_id = id;
                 Ok(())
             },
         )

@@ -54,7 +54,7 @@ pub async fn update_function_code(
     }
     if input.publish == Some(true) {
         changed?;
-        return super::version::publish(room, ctx, &name, None, None).await;
+        return super::version::publish(room, ctx, &name, None).await;
     }
     changed
 }

@@ -130,6 +130,7 @@ pub async fn update_function_url_config(
     let (entry, ()) = room
         .registry
         .change(ctx.region.as_str(), &name.name, no_function, |record, _, _| {
+            check_target(record, &name)?;
             let url = record.urls.get_mut(&key(&name)).ok_or_else(no_url)?;
             if let Some(auth) = input.auth_type {
                 url.auth_type = auth;

@@ -42,7 +42,7 @@ pub async fn publish_version(
             view::arn(ctx.account.as_str(), &entry.record, None)
         )));
     }
-    publish(room, ctx, &name, input.description, input.revision_id).await
+    publish(room, ctx, &name, input.description).await
 }
 
 /// Publishes whatever `$LATEST` is.
@@ -51,9 +51,8 @@ pub async fn publish(
     ctx: &Ctx,
     name: &Name,
     description: Option<String>,
-    _revision: Option<String>,
 ) -> Result<FunctionConfiguration, Error> {
-    let (id, missing) = (room.new_id(), || room.missing(ctx, name));
+    let (id, latest_id, missing) = (room.new_id(), room.new_id(), || room.missing(ctx, name));
     let (entry, number) = room
         .registry
         .change(ctx.region.as_str(), &name.name, missing, |record, before, extra| {
@@ -62,21 +61,29 @@ pub async fn publish(
                 let mut again = record.latest.clone();
                 again.version.clone_from(&v.version);
                 again.revision_id.clone_from(&v.revision_id);
+                // Only the description of `$LATEST` counts, not the one that a version was given.
+                let described = record.published_as.as_ref() == Some(&again.description);
                 again.description.clone_from(&v.description);
                 again.state.clone_from(&v.state);
                 again.update.clone_from(&v.update);
                 again.modified_ms = v.modified_ms;
-                again == **v
+                described && again == **v
             });
             if same {
                 return Ok(record.last_version);
             }
             record.last_version += 1;
+            record.published_as = Some(record.latest.description.clone());
             let mut version = record.latest.clone();
             version.version = record.last_version.to_string();
             version.revision_id = id;
             version.modified_ms = ctx.time.0;
+            if version.update == Phase::Pending {
+                version.state = Phase::Pending;
+            }
             version.update = Phase::Done;
+            // Publishing is a change of `$LATEST` too.
+            record.latest.revision_id = latest_id;
             if let Some(description) = description {
                 version.description = description;
             }

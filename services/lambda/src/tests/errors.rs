@@ -26,6 +26,7 @@ fn every_error_has_its_code_and_shape() {
             shape("ResourceNotFoundException", 404, Some("User"), true),
         ),
         (Error::Invalid(text()), shape("InvalidParameterValueException", 400, Some("User"), false)),
+        (Error::Reservation(text()), shape("InvalidParameterValueException", 400, None, false)),
         (Error::Validation(text()), shape("ValidationException", 400, None, false)),
         (Error::Conflict(text()), shape("ResourceConflictException", 409, Some("User"), false)),
         (Error::Precondition(text()), shape("PreconditionFailedException", 412, Some("User"), false)),

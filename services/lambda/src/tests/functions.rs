@@ -22,8 +22,8 @@ async fn a_new_function_is_pending_then_active() {
     let got = cloud.settled("f").await;
     assert_eq!((got.state.as_deref(), got.last_update_status.as_deref()), (Some("Active"), Some("Successful")));
     assert_eq!((got.state_reason, got.state_reason_code), (None, None));
+    assert_ne!(got.revision_id, made.revision_id, "getting ready is a change");
     assert_eq!(got.environment.and_then(|e| e.variables), Some(map(&[("TABLE", "users")])));
-    // Getting ready is no change of the function: a caller's revision id stays good.
     let function: GetFunctionOutput =
         cloud.call("GetFunction", GetFunctionInput { function_name: "f".into(), ..Default::default() }).await.unwrap();
     assert_eq!(function.tags, Some(map(&[("team", "a")])));

@@ -94,3 +94,30 @@ async fn unpacked_code_is_only_a_cache() {
     std::fs::remove_dir_all(cloud.dir.path().join("code")).expect("removed");
     assert_eq!(cloud.answer("f", "{}").await, "1");
 }
+
+#[tokio::test]
+async fn a_package_can_be_fetched_by_its_link_for_ten_minutes() {
+    use squall_service::Front as _;
+    let cloud = Cloud::new().await;
+    cloud.function("f", "say 1").await;
+    let get = GetFunctionInput { function_name: "f".into(), ..Default::default() };
+    let shown: GetFunctionOutput = cloud.call("GetFunction", get).await.unwrap();
+    let link = shown.code.and_then(|c| c.location).expect("a link");
+    let rest = link.strip_prefix("http://localhost/_aws/lambda-url/code").expect("on this host");
+    let (path, query) = rest.split_once('?').expect("a signature");
+    let fetch = |path: &str, query: &str| {
+        let mut request = super::urls::request("GET", path);
+        (request.query, request.time) = (query.to_owned(), cloud.clock.now());
+        let room = cloud.room.clone();
+        async move { room.serve("code", "", request).await }
+    };
+    let reply = fetch(path, query).await;
+    assert_eq!((reply.status, reply.body), (200, zip(&[("bootstrap", "say 1")])));
+    let forged = query.replace("Expires=", "Expires=9");
+    let short = query.get(..query.len() - 2).expect("longer");
+    for (path, query) in [(path, forged.as_str()), (path, short), (path, ""), ("/other", query), ("/", query)] {
+        assert_eq!(fetch(path, query).await.status, 403, "{path} {query}");
+    }
+    cloud.clock.advance(Duration::from_secs(601));
+    assert_eq!(fetch(path, query).await.status, 403, "its time is over");
+}

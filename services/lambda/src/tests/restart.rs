@@ -9,7 +9,7 @@ async fn everything_is_there_again() {
     input.tags = Some(map(&[("a", "1")]));
     input.environment = Some(Environment { variables: Some(map(&[("TABLE", "users")])) });
     cloud.create(input).await.unwrap();
-    let before = cloud.settled("f").await;
+    cloud.settled("f").await;
     let publish = PublishVersionInput { function_name: "f".into(), ..Default::default() };
     let _: FunctionConfiguration = cloud.call("PublishVersion", publish).await.unwrap();
     let alias = CreateAliasInput {
@@ -26,6 +26,7 @@ async fn everything_is_there_again() {
     let one = PutFunctionConcurrencyInput { function_name: "f".into(), reserved_concurrent_executions: 0 };
     let _: Concurrency = cloud.call("PutFunctionConcurrency", one).await.unwrap();
 
+    let before = cloud.get("f").await.unwrap();
     let cloud = cloud.reopened().await;
     assert_eq!(cloud.get("f").await.unwrap(), before);
     let get = GetAliasInput { function_name: "f".into(), name: "live".into() };

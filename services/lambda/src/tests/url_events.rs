@@ -107,9 +107,11 @@ async fn a_signed_caller_is_named() {
     assert_eq!((&iam["userArn"], &iam["accountId"], &iam["userId"]), (&json!(arn), &json!(ACCOUNT), &json!("AIDAX")));
 }
 
+type Headers = &'static [(&'static str, &'static str)];
+
 #[tokio::test]
 async fn answers_become_http() {
-    let cases: [(&str, u16, &str, &[(&str, &str)]); 9] = [
+    let cases: [(&str, u16, &str, Headers); 9] = [
         (r#"{"hello": "world"}"#, 200, r#"{"hello":"world"}"#, &[("content-type", "application/json")]),
         ("\"hello\"", 200, "hello", &[("content-type", "application/json")]),
         ("true", 200, "true", &[("content-type", "application/json")]),
