@@ -6,7 +6,7 @@
 use crate::error::Error;
 use bytes::Bytes;
 use std::fs;
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Component, Path, PathBuf};
 
@@ -17,6 +17,9 @@ pub const UNZIPPED_BYTES_MAX: u64 = 262_144_000;
 /// Most entries. AWS names no limit; this one bounds what a zip of empty files costs.
 const ENTRIES_MAX: usize = 100_000;
 
+/// Longest target of a link.
+const LINK_BYTES_MAX: u64 = 4096;
+
 fn broken() -> Error {
     Error::invalid("Could not unzip uploaded file. Please check your file, then try to upload again.")
 }
@@ -26,7 +29,10 @@ fn broken() -> Error {
 /// # Errors
 /// `InvalidParameterValueException` with AWS's text for broken archives and for those that unpack to more than 250 MB.
 pub fn check(zip: &Bytes) -> Result<(), Error> {
-    walk(zip, &mut |_| Ok(()))
+    walk(zip, &mut |entry| match entry {
+        Entry::File { bytes, .. } => io::copy(bytes, &mut io::sink()).map(|_| ()).map_err(|_| broken()),
+        Entry::Folder(_) | Entry::Link { .. } => Ok(()),
+    })
 }
 
 /// Unpacks a package, whole or not at all, into a folder that must not exist.
@@ -54,8 +60,23 @@ pub fn unpack(zip: &Bytes, target: &Path) -> Result<(), Error> {
 
 enum Entry<'a> {
     Folder(PathBuf),
-    File { name: PathBuf, executable: bool, bytes: &'a [u8] },
+    File { name: PathBuf, executable: bool, bytes: &'a mut dyn Read },
     Link { name: PathBuf, target: PathBuf },
+}
+
+/// Counts what is inflated, so that no file is ever held in memory; a small zip may hold all that is allowed.
+struct Counted<R> {
+    inner: R,
+    count: u64,
+    is_broken: bool,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(out).inspect_err(|_| self.is_broken = true)?;
+        self.count += read as u64;
+        Ok(read)
+    }
 }
 
 fn walk(zip: &Bytes, each: &mut dyn FnMut(Entry<'_>) -> Result<(), Error>) -> Result<(), Error> {
@@ -67,7 +88,6 @@ fn walk(zip: &Bytes, each: &mut dyn FnMut(Entry<'_>) -> Result<(), Error>) -> Re
         return Err(broken());
     }
     let mut left = UNZIPPED_BYTES_MAX;
-    let mut bytes = Vec::new();
     for at in 0..archive.len() {
         let mut file = archive.by_index(at).map_err(|_| broken())?;
         let name = clean(file.name()).ok_or_else(broken)?;
@@ -75,18 +95,23 @@ fn walk(zip: &Bytes, each: &mut dyn FnMut(Entry<'_>) -> Result<(), Error>) -> Re
             each(Entry::Folder(name))?;
             continue;
         }
-        bytes.clear();
-        // One byte more than allowed tells "too large" from "just fits".
-        file.by_ref().take(left + 1).read_to_end(&mut bytes).map_err(|_| broken())?;
-        left = left.checked_sub(bytes.len() as u64).ok_or_else(too_large)?;
         let mode = file.unix_mode().unwrap_or(0o644);
+        // One byte more than allowed tells "too large" from "just fits".
+        let mut bytes = Counted { inner: file.by_ref().take(left + 1), count: 0, is_broken: false };
         if mode & 0o170_000 == 0o120_000 {
-            let target = std::str::from_utf8(&bytes).map_err(|_| broken())?;
-            let target = inner_link(&name, target).ok_or_else(broken)?;
+            let mut target = String::new();
+            let limited = (&mut bytes).take(LINK_BYTES_MAX + 1).read_to_string(&mut target);
+            limited.map_err(|_| broken())?;
+            let target = inner_link(&name, &target).ok_or_else(broken)?;
             each(Entry::Link { name, target })?;
         } else {
-            each(Entry::File { name, executable: mode & 0o111 != 0, bytes: &bytes })?;
+            let done = each(Entry::File { name, executable: mode & 0o111 != 0, bytes: &mut bytes });
+            if bytes.is_broken {
+                return Err(broken());
+            }
+            done?;
         }
+        left = left.checked_sub(bytes.count).ok_or_else(too_large)?;
     }
     Ok(())
 }
@@ -122,7 +147,7 @@ fn inner_link(name: &Path, target: &str) -> Option<PathBuf> {
             Component::RootDir | Component::Prefix(_) => return None,
         }
     }
-    (!target.is_empty() && target.len() <= 4096).then(|| PathBuf::from(target))
+    (!target.is_empty() && target.len() as u64 <= LINK_BYTES_MAX).then(|| PathBuf::from(target))
 }
 
 fn write(root: &Path, entry: Entry<'_>) -> io::Result<()> {
@@ -138,7 +163,7 @@ fn write(root: &Path, entry: Entry<'_>) -> io::Result<()> {
             let path = root.join(name);
             replace(&path)?;
             let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-            file.write_all(bytes)?;
+            io::copy(bytes, &mut file)?;
             // Sandboxes run as another user: everything is readable, as in AWS's own environment.
             file.set_permissions(fs::Permissions::from_mode(if executable { 0o755 } else { 0o644 }))
         }
@@ -174,6 +199,7 @@ fn replace(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write as _;
     use zip::write::SimpleFileOptions;
 
     fn zip(entries: &[(&str, &[u8], u32)]) -> Bytes {
