@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import urllib.request
 
 import kit
 from kit import contains, equal, fails, matches
@@ -64,6 +65,8 @@ def test_create_answers_pending_and_becomes_active():
     contains(got["Configuration"], {"State": "Active", "LastUpdateStatus": "Successful"})
     equal("StateReason" in got["Configuration"], False)
     equal((got["Tags"], got["Code"]["RepositoryType"]), ({"team": "a"}, "S3"))
+    with urllib.request.urlopen(got["Code"]["Location"]) as r:
+        equal(r.read(), code, "the package can be fetched by its link")
     configuration = fn.get_function_configuration(FunctionName=arn(name))
     equal(configuration["CodeSha256"], made["CodeSha256"])
     fails(
@@ -87,9 +90,9 @@ def test_names_and_arns_mean_the_same():
 
 
 def test_what_is_not_there():
-    for call in (fn.get_function, fn.get_function_configuration, fn.invoke):
-        response = fails("ResourceNotFoundException", None, call, FunctionName="nope", status=404)
-        equal(response["Error"]["Message"], MISSING % "nope")
+    for call in (fn.get_function, fn.get_function_configuration):
+        fails("ResourceNotFoundException", MISSING % "nope", call, FunctionName="nope", status=404)
+    fails("ResourceNotFoundException", MISSING % "nope:$LATEST", fn.invoke, FunctionName="nope", status=404)
     fails("ResourceNotFoundException", MISSING % "nope", fn.delete_function, FunctionName="nope", status=404)
     fails("ResourceNotFoundException", MISSING % "nope", fn.update_function_configuration, FunctionName="nope", Timeout=4)
     name = kit.function(ECHO)
