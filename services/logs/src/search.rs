@@ -79,14 +79,14 @@ pub enum From {
 /// A line and the stream it is from.
 pub type Found = (Place, Line, Arc<Stream>);
 
-/// One page, in the order of time.
+/// One page, in the order of time, and whether lines were left out for want of room.
 ///
 /// # Errors
 /// The disk's.
-pub fn page(streams: &[Arc<Stream>], query: &Query<'_>) -> Result<Vec<Found>, Error> {
+pub fn page(streams: &[Arc<Stream>], query: &Query<'_>) -> Result<(Vec<Found>, bool), Error> {
     let latest_first = matches!(query.from, From::End | From::Before(_));
     let mut best: BTreeMap<Place, (Line, Arc<Stream>)> = BTreeMap::new();
-    let mut bytes = 0;
+    let (mut bytes, mut is_cut) = (0, false);
     for stream in streams {
         let summary = stream.summary()?;
         let is_outside = summary.last.is_none_or(|l| query.start.is_some_and(|s| l < s) || l < query.expired_before)
@@ -103,13 +103,14 @@ pub fn page(streams: &[Arc<Stream>], query: &Query<'_>) -> Result<Vec<Found>, Er
             best.insert(place, (line, stream.clone()));
             while best.len() > query.limit || (bytes > PAGE_BYTES_MAX && best.len() > 1) {
                 let gone = if latest_first { best.pop_first() } else { best.pop_last() };
+                is_cut = true;
                 bytes -= gone.map_or(0, |(_, (l, _))| l.text.len() + EVENT_BYTES);
             }
             true
         })
         .map_err(|e| Error::internal("read a log file", e))?;
     }
-    Ok(best.into_iter().map(|(p, (l, s))| (p, l, s)).collect())
+    Ok((best.into_iter().map(|(p, (l, s))| (p, l, s)).collect(), is_cut))
 }
 
 fn wanted(query: &Query<'_>, place: Place, line: &Line) -> bool {

@@ -1,5 +1,7 @@
 //! Tests of the room on the memory engine.
 
+mod hostile;
+
 use crate::Logs;
 use crate::api::*;
 use squall_engine_files::MemoryObjects;

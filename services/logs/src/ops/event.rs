@@ -87,7 +87,7 @@ pub async fn get_log_events(room: &Logs, ctx: &Ctx, input: GetLogEventsInput) ->
         None => From::End,
         Some(token) => read_token(token)?,
     };
-    let found = find(
+    let (found, _) = find(
         room,
         &group,
         vec![stream.clone()],
@@ -146,8 +146,7 @@ pub async fn filter_log_events(
         None => From::Start,
         Some(token) => From::After(Place::parse(token).ok_or_else(bad_token)?),
     };
-    let limit = limit(input.limit, PAGE_MAX, PAGE_MAX);
-    let found = find(
+    let (page, more) = find(
         room,
         &group,
         streams,
@@ -156,14 +155,11 @@ pub async fn filter_log_events(
             // The end is inclusive here.
             end: input.end_time.map(|e| e.saturating_add(1)),
             pattern: Pattern::parse(input.filter_pattern.as_deref().unwrap_or_default())?,
-            limit: limit + 1,
+            limit: limit(input.limit, PAGE_MAX, PAGE_MAX),
             from,
         },
     )
     .await?;
-    // A page that was cut short by its bytes has more to come as well; asking again with its last place finds out.
-    let more = found.len() > limit || found.iter().map(|(_, l, _)| l.text.len() + 26).sum::<usize>() > 900_000;
-    let page = &found[..found.len().min(limit)];
     let events = page.iter().map(|(place, line, stream)| FilteredLogEvent {
         log_stream_name: Some(stream.record.name.clone()),
         timestamp: Some(line.time),
@@ -196,7 +192,7 @@ struct Wanted {
 }
 
 /// Reads files off the request threads.
-async fn find(room: &Logs, group: &Group, streams: Vec<Arc<Stream>>, w: Wanted) -> Result<Vec<Found>, Error> {
+async fn find(room: &Logs, group: &Group, streams: Vec<Arc<Stream>>, w: Wanted) -> Result<(Vec<Found>, bool), Error> {
     let expired_before = expired_before(group, room.deps.clock.now().0);
     let work = tokio::task::spawn_blocking(move || {
         let Wanted { start, end, pattern, limit, from } = w;
