@@ -1,6 +1,7 @@
 //! Tests of the rooms: every call goes through the rooms as the gateway would send it, on state in memory.
 
 mod decisions;
+mod hostile;
 mod keys;
 mod policies;
 mod restart;
