@@ -37,9 +37,10 @@ pub struct Code {
 }
 
 impl Code {
-    /// Packages below `root`.
+    /// Packages below `root`; what a crash left half-unpacked there is removed.
     #[must_use]
     pub fn new(root: &Path, objects: Arc<dyn Objects>) -> Self {
+        package::sweep(root);
         Self { root: root.to_owned(), objects, slots: Mutex::default() }
     }
 

@@ -9,7 +9,10 @@ use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
+/// How the names of half-unpacked folders end.
+const STAGING: &str = ".tmp";
 /// Most bytes of a zip in a request.
 pub const ZIPPED_BYTES_MAX: usize = 50 * 1024 * 1024;
 /// Most bytes of all files.
@@ -35,27 +38,39 @@ pub fn check(zip: &Bytes) -> Result<(), Error> {
     })
 }
 
-/// Unpacks a package, whole or not at all, into a folder that must not exist.
+/// Numbers the folders that packages are unpacked in before they get their name.
+static STAGED: AtomicU64 = AtomicU64::new(0);
+
+/// Unpacks a package, whole or not at all, into a folder. Whoever comes second finds the first one's, which is the same.
 ///
 /// # Errors
 /// As [`check`], and the file system's.
 pub fn unpack(zip: &Bytes, target: &Path) -> Result<(), Error> {
     let mut staging = target.as_os_str().to_owned();
-    staging.push(".tmp");
+    staging.push(format!(".{}{STAGING}", STAGED.fetch_add(1, Ordering::Relaxed)));
     let staging = PathBuf::from(staging);
     let io = |e: io::Error| Error::internal("unpack a package", Box::new(e));
-    match fs::remove_dir_all(&staging) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(io(e)),
-        _ => {}
-    }
     fs::create_dir_all(&staging).map_err(io)?;
     fs::set_permissions(&staging, fs::Permissions::from_mode(0o755)).map_err(io)?;
     let done = walk(zip, &mut |entry| write(&staging, entry).map_err(io));
-    let done = done.and_then(|()| fs::rename(&staging, target).map_err(io));
-    if done.is_err() {
-        let _ = fs::remove_dir_all(&staging);
-    }
+    let done = done.and_then(|()| match fs::rename(&staging, target) {
+        Err(_) if target.is_dir() => Ok(()),
+        renamed => renamed.map_err(io),
+    });
+    // Nothing is left of it after a rename; a leftover is swept at the next start.
+    let _ = fs::remove_dir_all(&staging);
     done
+}
+
+/// Removes what a crash left half-unpacked.
+pub fn sweep(root: &Path) {
+    for entry in fs::read_dir(root).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().ends_with(STAGING)
+            && let Err(e) = fs::remove_dir_all(entry.path())
+        {
+            tracing::warn!(path = %entry.path().display(), error = %e, "remove a half-unpacked package");
+        }
+    }
 }
 
 enum Entry<'a> {
