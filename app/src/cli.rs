@@ -204,6 +204,9 @@ pub struct Demo {
     /// Isolation of functions, as in `up`.
     #[arg(long, env = "SQUALL_ISOLATION")]
     pub isolation: Option<String>,
+    /// Folder with the SDKs for functions, as in `up`.
+    #[arg(long, env = "SQUALL_SDK_DIR")]
+    pub sdk_dir: Option<PathBuf>,
     /// Print endpoints as JSON.
     #[arg(long)]
     pub json: bool,

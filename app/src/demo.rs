@@ -26,7 +26,13 @@ pub async fn run(args: Demo) -> Result<ExitCode> {
         Some(listen) => listen.clone(),
         None => free_address().await,
     };
-    let up = Up { data: Some(data), listen: Some(listen), isolation: args.isolation.clone(), ..Up::default() };
+    let up = Up {
+        data: Some(data),
+        listen: Some(listen),
+        isolation: args.isolation.clone(),
+        sdk_dir: args.sdk_dir.clone(),
+        ..Up::default()
+    };
     let settings = Settings::load(up)?;
     let mut stop = Signals::new()?;
     eprintln!("starting a cloud in {}", settings.data.display());

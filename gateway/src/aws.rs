@@ -179,16 +179,30 @@ fn choose<'a>(rooms: &[&'a Arc<dyn Room>], head: &Head) -> Option<&'a dyn Room> 
 
 fn unknown_service(head: &Head, request_id: &str) -> Reply {
     let (status, code, message) = match auth::scope_service(head) {
-        Some(name) => (501, "NotImplementedException", format!("The service {name} is not served by this cloud")),
+        Some(name) => {
+            // The name is the caller's: only what service names consist of is repeated.
+            let name: String =
+                name.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.')).take(64).collect();
+            (501, "NotImplementedException", format!("The service {name} is not served by this cloud"))
+        }
         None => (403, "MissingAuthenticationToken", "Missing Authentication Token".to_owned()),
+    };
+    // A form body is the query protocol, whose clients read XML.
+    let is_query = head.header("content-type").is_some_and(|t| t.starts_with("application/x-www-form-urlencoded"));
+    let (kind, body) = if is_query {
+        let kind = if status < 500 { "Sender" } else { "Receiver" };
+        let error = format!("<Error><Type>{kind}</Type><Code>{code}</Code><Message>{message}</Message></Error>");
+        ("text/xml", format!("<ErrorResponse>{error}<RequestId>{request_id}</RequestId></ErrorResponse>"))
+    } else {
+        ("application/json", serde_json::json!({ "__type": code, "message": message }).to_string())
     };
     Reply {
         status,
         headers: vec![
-            ("content-type".into(), "application/json".into()),
+            ("content-type".into(), kind.into()),
             ("x-amzn-errortype".into(), code.into()),
             ("x-amzn-requestid".into(), request_id.to_owned()),
         ],
-        body: serde_json::json!({ "__type": code, "message": message }).to_string().into(),
+        body: body.into(),
     }
 }

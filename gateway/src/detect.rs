@@ -66,16 +66,18 @@ pub fn destination(host: &str, path: &str, domain: Option<&str>) -> Destination 
 fn by_host(host: &str, path: &str, domain: Option<&str>) -> Option<Destination> {
     let name =
         host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host, |(n, _)| n);
-    let mut labels = name.splitn(4, '.');
-    let (id, kind, region, rest) = (labels.next()?, labels.next()?, labels.next()?, labels.next()?);
+    let (id, rest) = name.split_once('.')?;
+    let (kind, rest) = rest.split_once('.')?;
     let kind = FrontKind::parse(kind)?;
-    let ours = rest.eq_ignore_ascii_case("localhost") || domain.is_some_and(|d| rest.eq_ignore_ascii_case(d));
-    ours.then(|| Destination::Data {
-        kind,
-        id: id.to_ascii_lowercase(),
-        region: region.to_owned(),
-        path: path.to_owned(),
-    })
+    let ours =
+        |rest: &str| rest.eq_ignore_ascii_case("localhost") || domain.is_some_and(|d| rest.eq_ignore_ascii_case(d));
+    // Tools leave the region out on localhost: the id alone decides then.
+    let region = match rest.split_once('.') {
+        _ if ours(rest) => "",
+        Some((region, rest)) if ours(rest) => region,
+        _ => return None,
+    };
+    Some(Destination::Data { kind, id: id.to_ascii_lowercase(), region: region.to_owned(), path: path.to_owned() })
 }
 
 #[cfg(test)]
@@ -98,6 +100,8 @@ mod tests {
             ),
             ("a1.execute-api.eu-west-1.example.org", "/", data(FrontKind::ExecuteApi, "a1", "eu-west-1", "/")),
             ("a1.execute-api.us-east-1.amazonaws.com", "/", Destination::Aws),
+            ("a1.execute-api.localhost:4566", "/x", data(FrontKind::ExecuteApi, "a1", "", "/x")),
+            ("a1.lambda-url.example.org", "/", data(FrontKind::LambdaUrl, "a1", "", "/")),
             ("localhost", "/_aws/lambda-url/u7/a/b", data(FrontKind::LambdaUrl, "u7", "", "/a/b")),
             ("localhost", "/_aws/execute-api/a1", data(FrontKind::ExecuteApi, "a1", "", "/")),
             ("localhost", "/_aws/other/a1", Destination::Aws),

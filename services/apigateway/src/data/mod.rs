@@ -28,7 +28,10 @@ impl Front for ApiGateway {
         BODY_BYTES_MAX
     }
 
-    async fn serve(&self, id: &str, region: &str, request: HttpRequest) -> Reply {
+    async fn serve(&self, id: &str, region: &str, mut request: HttpRequest) -> Reply {
+        if region.is_empty() {
+            without_default_stage(&mut request.path);
+        }
         let here = |of: &str| region.is_empty() || of == region;
         if let Some(api) = self.http.by_id(id).filter(|d| here(&d.head.region)) {
             return http::serve(self, &api, request).await;
@@ -37,6 +40,33 @@ impl Front for ApiGateway {
             Some(api) => rest::serve(self, &api, request).await,
             None => text::message(404, "Not Found"),
         }
+    }
+}
+
+/// The path form of a URL (`/_aws/execute-api/ID/STAGE/…`) may name the `$default` stage, which hosts leave out.
+fn without_default_stage(path: &mut String) {
+    for stage in ["/$default", "/%24default"] {
+        let below = path.strip_prefix(stage).filter(|b| b.is_empty() || b.starts_with('/'));
+        if let Some(below) = below {
+            *path = if below.is_empty() { "/".to_owned() } else { below.to_owned() };
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+#[test]
+fn the_default_stage_may_be_named() {
+    for (path, expected) in [
+        ("/$default", "/"),
+        ("/$default/a", "/a"),
+        ("/%24default/a", "/a"),
+        ("/$defaulted", "/$defaulted"),
+        ("/dev/a", "/dev/a"),
+    ] {
+        let mut path = path.to_owned();
+        without_default_stage(&mut path);
+        assert_eq!(path, expected);
     }
 }
 
