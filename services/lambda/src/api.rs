@@ -4704,7 +4704,7 @@ pub mod shapes {
     );
     pub static APPLICATION_LOG_LEVEL: Shape =
         shape("ApplicationLogLevel", text(None, None, None, &["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"]));
-    pub static ARCHITECTURE: Shape = shape("Architecture", text(None, None, None, &["x86_64", "arm64"]));
+    pub static ARCHITECTURE: Shape = shape("Architecture", text(None, None, None, &[]));
     pub static ARCHITECTURES_LIST: Shape = shape(
         "ArchitecturesList",
         Kind::List { member: &ARCHITECTURE, member_name: "member", flattened: false, min: Some(1), max: Some(1) },

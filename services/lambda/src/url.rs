@@ -38,8 +38,8 @@ impl Front for Lambda {
             return self.download(&request).await;
         }
         let found = self.registry.by_url(id).filter(|(e, _)| region.is_empty() || e.record.region == region);
-        let Some((entry, qualifier)) = found else { return message(404, "Not Found") };
-        let Some(url) = entry.record.urls.get(&qualifier) else { return message(404, "Not Found") };
+        let Some((entry, qualifier)) = found else { return unknown() };
+        let Some(url) = entry.record.urls.get(&qualifier) else { return unknown() };
         let origin = header(&request, "origin").map(str::to_owned);
         let cors = url.cors.as_ref();
         if let (Some(cors), true, Some(origin)) = (cors, is_preflight(&request), &origin) {
@@ -99,7 +99,7 @@ impl Lambda {
     async fn call_url(&self, entry: &Entry, qualifier: &str, id: &str, request: HttpRequest) -> Reply {
         let qualifier = Some(qualifier).filter(|q| *q != LATEST).map(str::to_owned);
         let name = Name { name: entry.record.name.clone(), qualifier };
-        let Some(target) = self.resolve(entry, &name, self.roll()) else { return message(404, "Not Found") };
+        let Some(target) = self.resolve(entry, &name, self.roll()) else { return unknown() };
         let event = event(self.deps.account.as_str(), id, self.options.port, &request);
         let invocation = Invocation {
             function: name.name,
@@ -151,6 +151,11 @@ fn message_upper(status: u16, text: &str) -> Reply {
     json_reply(status, &json!({ "Message": text }))
 }
 
+/// There is no such URL.
+fn unknown() -> Reply {
+    json_reply(404, &json!({ "Message": null }))
+}
+
 /// The function failed, or answered what is no response: bare text under the type of JSON, as AWS has it.
 fn failed() -> Reply {
     let headers = vec![("content-type".into(), "application/json".into())];
@@ -163,10 +168,15 @@ fn json_reply(status: u16, body: &Value) -> Reply {
 
 /// The event of payload format 2.0.
 fn event(account: &str, id: &str, port: u16, request: &HttpRequest) -> Value {
-    let path = percent_decode(&request.path);
+    // Clients join the URL, which ends in a slash, with paths that begin with one: AWS takes them for one.
+    let path = format!("/{}", percent_decode(&request.path).trim_start_matches('/'));
     let mut headers = Map::new();
     let mut cookies = Vec::new();
     for (name, value) in &request.headers {
+        if name == "connection" {
+            // Between the client and this server only.
+            continue;
+        }
         if name == "cookie" {
             cookies.extend(value.split(';').map(|c| json!(c.trim())));
             continue;

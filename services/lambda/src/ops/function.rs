@@ -169,6 +169,15 @@ pub fn unsigned(n: Option<i32>) -> Option<u32> {
 /// The architecture, which must be this host's: code of another one cannot run here.
 pub fn architecture(given: Option<Vec<String>>) -> Result<String, Error> {
     let host = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
+    const KNOWN: [&str; 2] = ["x86_64", "arm64"];
+    if let Some(given) = given.as_ref().filter(|g| g.iter().any(|a| !KNOWN.contains(&a.as_str()))) {
+        return Err(Error::Validation(format!(
+            "1 validation error detected: Value '[{}]' at 'architectures' failed to satisfy constraint: Member must satisfy \
+             constraint: [Member must satisfy enum value set: [{}], Member must not be null]",
+            given.join(", "),
+            KNOWN.join(", ")
+        )));
+    }
     match given.as_deref() {
         None | Some([]) => Ok(host.to_owned()),
         Some([one]) if one == host => Ok(one.clone()),

@@ -189,3 +189,13 @@ async fn many_at_once_make_one_function() {
     use squall_store::objects::Objects as _;
     assert_eq!(cloud.objects.list("lambda/").await.unwrap().len(), 1, "the losers' packages are gone");
 }
+
+#[tokio::test]
+async fn an_unknown_architecture_is_worded_as_by_aws() {
+    let cloud = Cloud::new().await;
+    let input = CreateFunctionInput { architectures: Some(vec!["X86_64".into()]), ..create("f", "echo") };
+    let text = "1 validation error detected: Value '[X86_64]' at 'architectures' failed to satisfy constraint: Member must \
+                satisfy constraint: [Member must satisfy enum value set: [x86_64, arm64], Member must not be null]";
+    let refused = cloud.refused::<FunctionConfiguration>("CreateFunction", input).await;
+    assert_eq!(refused, (("ValidationException", 400), text.to_owned()));
+}
