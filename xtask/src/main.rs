@@ -1,6 +1,7 @@
-//! Developer commands: `cargo xtask test`, `check` and `codegen`.
+//! Developer commands: `cargo xtask test`, `check`, `codegen` and `new-room`.
 
 mod codegen;
+mod new_room;
 mod run;
 mod tools;
 
@@ -28,6 +29,8 @@ enum Cmd {
     /// new method of the room's `Api` trait. `no_constraints` and `optional` in ops.toml take `Operation.Member` or
     /// `Structure.Member` where a room checks a member by itself, because AWS words that error differently.
     Codegen(codegen::Args),
+    /// Makes the skeleton of a new service and wires it in (docs/adding-a-service.md).
+    NewRoom(new_room::Args),
 }
 
 fn main() -> Result<ExitCode> {
@@ -36,6 +39,7 @@ fn main() -> Result<ExitCode> {
         Cmd::Test(args) => run::test(&root, &args)?,
         Cmd::Check => run::check(&root)?,
         Cmd::Codegen(args) => codegen::run(&root, &args).map(|()| true)?,
+        Cmd::NewRoom(args) => new_room::run(&root, &args).map(|()| true)?,
     };
     Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -35,6 +35,11 @@ impl Args {
     pub fn checking() -> Self {
         Self { check: true, botocore: None }
     }
+
+    /// The arguments that write from the models as they are.
+    pub fn writing() -> Self {
+        Self { check: false, botocore: None }
+    }
 }
 
 /// `ops.toml`: what is served of a model.
@@ -191,7 +196,7 @@ fn rustfmt(root: &Path, text: &str) -> Result<String> {
 }
 
 /// Writes `models/<service>/model.json.gz` from botocore's newest version of the model.
-fn refresh(root: &Path, data: &Path, service: &str) -> Result<()> {
+pub fn refresh(root: &Path, data: &Path, service: &str) -> Result<()> {
     let mut versions: Vec<PathBuf> = fs::read_dir(data.join(service))
         .with_context(|| format!("read {}", data.join(service).display()))?
         .filter_map(|e| Some(e.ok()?.path()))
