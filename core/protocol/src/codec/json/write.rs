@@ -146,7 +146,7 @@ fn escape_at(bytes: &[u8]) -> Option<usize> {
         }
         skipped += BLOCK;
     }
-    bytes[skipped..].iter().position(|b| is_special(b)).map(|at| skipped + at)
+    bytes[skipped..].iter().position(is_special).map(|at| skipped + at)
 }
 
 #[cfg(test)]
