@@ -13,6 +13,7 @@ mod floor;
 mod lambda;
 mod load;
 mod machine;
+mod peers;
 mod report;
 mod server;
 mod start;
@@ -44,6 +45,9 @@ struct Options {
     /// The server's binary [default: `squall` beside this program].
     #[arg(long)]
     server: Option<PathBuf>,
+    /// Rows that the table of part `growth` reaches.
+    #[arg(long, default_value_t = 1_000_000)]
+    rows: u64,
     /// Folder with SDKs for functions, handed to the server. Without it functions have none; nothing is ever downloaded.
     #[arg(long)]
     sdk_dir: Option<PathBuf>,
@@ -55,8 +59,10 @@ enum Part {
     All,
     /// The machine alone.
     Floor,
-    /// DynamoDB items.
+    /// DynamoDB items, durable and on the memory engine, beside Redis and dynalite where this host has them.
     Ddb,
+    /// DynamoDB items in a table that grows to `--rows`; only when named.
+    Growth,
     /// Warm invokes.
     Lambda,
     /// First invokes of functions never run.
@@ -67,7 +73,7 @@ enum Part {
 
 impl Part {
     fn has(self, part: Part) -> bool {
-        self == Part::All || self == part
+        self == part || (self == Part::All && part != Part::Growth)
     }
 }
 
@@ -101,13 +107,27 @@ async fn measure(options: &Options) -> Result<Report> {
             step("start");
             start::measure(&mut report, &server).await?;
         }
+        if options.part == Part::Growth {
+            step("growth");
+            let cloud = Server::start(&server, tempfile::tempdir().context("make a data directory")?, "sqlite")?;
+            let sizes: Vec<u64> = [10_000, 1_000_000, 10_000_000].into_iter().filter(|n| *n <= options.rows).collect();
+            ddb::growth(&mut report, &cloud, length, &sizes).await?;
+            continue;
+        }
         if ![Part::Ddb, Part::Lambda, Part::Cold].iter().any(|part| options.part.has(*part)) {
             continue;
         }
-        let cloud = Server::start(&server, tempfile::tempdir().context("make a data directory")?)?;
+        let cloud = Server::start(&server, tempfile::tempdir().context("make a data directory")?, "sqlite")?;
         if options.part.has(Part::Ddb) {
             step("ddb");
-            ddb::measure(&mut report, &cloud, length).await?;
+            ddb::measure(&mut report, &cloud, "ddb", length).await?;
+            step("ddb on the memory engine");
+            let folder = tempfile::tempdir().context("make a data directory")?;
+            let in_memory = Server::start(&server, folder, "memory")?;
+            ddb::measure(&mut report, &in_memory, "memory", length).await?;
+            drop(in_memory);
+            step("peers");
+            peers::measure(&mut report, length).await?;
         }
         if options.part.has(Part::Lambda) || options.part.has(Part::Cold) {
             let cloud = lambda::Cloud::prepare(&cloud, &host).await?;

@@ -84,11 +84,11 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the server on that folder and waits for its `ready` line.
+    /// Starts the server on that folder with a state engine (`sqlite`, `memory`) and waits for its `ready` line.
     ///
     /// # Errors
     /// It cannot be started or did not become ready in time; the text has the end of its log.
-    pub fn start(binary: &Binary, folder: TempDir) -> Result<Self> {
+    pub fn start(binary: &Binary, folder: TempDir, state: &str) -> Result<Self> {
         let (data, config, log) =
             (folder.path().join("data"), folder.path().join("squall.toml"), folder.path().join("log"));
         std::fs::write(&config, CONFIG).context("write the server's configuration")?;
@@ -97,7 +97,12 @@ impl Server {
         for (name, _) in std::env::vars_os().filter(|(n, _)| n.to_string_lossy().starts_with("SQUALL_")) {
             command.env_remove(name);
         }
-        command.arg("up").arg("--data").arg(&data).arg("--config").arg(&config).args(["--listen", "127.0.0.1:0"]);
+        command.arg("up").arg("--data").arg(&data).arg("--config").arg(&config).args([
+            "--listen",
+            "127.0.0.1:0",
+            "--state",
+            state,
+        ]);
         if let Some(sdk_dir) = &binary.sdk_dir {
             command.arg("--sdk-dir").arg(sdk_dir);
         }

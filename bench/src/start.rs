@@ -15,10 +15,10 @@ const IDLE_AFTER: Duration = Duration::from_secs(3);
 /// # Errors
 /// The server does not start or does not stop.
 pub async fn measure(report: &mut Report, binary: &Binary) -> Result<()> {
-    let server = Server::start(binary, tempfile::tempdir().context("make a data directory")?)?;
+    let server = Server::start(binary, tempfile::tempdir().context("make a data directory")?, "sqlite")?;
     report.add("start.fresh_ms", first_answer(&server).await?);
     let folder = server.stop()?;
-    let server = Server::start(binary, folder)?;
+    let server = Server::start(binary, folder, "sqlite")?;
     report.add("start.again_ms", first_answer(&server).await?);
     tokio::time::sleep(IDLE_AFTER).await;
     let status =
