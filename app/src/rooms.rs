@@ -134,7 +134,8 @@ pub async fn build(settings: &Settings, address: SocketAddr) -> Result<Cloud> {
         ApiGateway::open(deps.clone(), invoke, identity.clone(), settings.domain.clone(), address.port()).await?;
     let dynamodb = DynamoDb::open(deps.clone()).await?;
 
-    let mut rooms: Vec<Arc<dyn Room>> = vec![lambda.clone(), dynamodb, logs.clone()];
+    let mut rooms: Vec<Arc<dyn Room>> = vec![lambda.clone(), logs.clone()];
+    rooms.extend(dynamodb.rooms());
     rooms.extend(iam.rooms());
     rooms.extend(apis.rooms());
     let pages = Arc::new(Pages::new(deps.clone(), settings.data.clone(), engine.backup));

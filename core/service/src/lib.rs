@@ -6,17 +6,19 @@
 //! status), `worker.rs` where something runs by itself, and `tests.rs`.
 //!
 //! Rooms do not know HTTP types, engines, the environment or the system clock: they get [`Deps`]. They meet through
-//! [`Invoke`] (functions), [`LogSink`] (what functions print), [`Identity`] (credentials, roles, decisions) and [`Front`]
-//! (deployed HTTP APIs and function URLs).
+//! [`Invoke`] (functions), [`LogSink`] (what functions print), [`Identity`] (credentials, roles, decisions), [`Front`]
+//! (deployed HTTP APIs and function URLs) and [`StreamSource`] (change streams that triggers follow).
 
 mod ctx;
 mod front;
 mod identity;
 mod invoke;
 mod room;
+mod stream;
 
 pub use ctx::{Ctx, Deps, Principal};
 pub use front::{Caller, Front, HttpRequest};
 pub use identity::{Access, AccessDenied, Credential, CredentialError, Identity, RoleCheck, SessionCredentials};
 pub use invoke::{Invocation, InvocationKind, Invoke, Invoker, LogEvent, LogSink, Outcome};
 pub use room::{BodyLimit, Room};
+pub use stream::{StreamError, StreamPage, StreamRecord, StreamShard, StreamSource, StreamStart};

@@ -11,6 +11,7 @@
 //! What it does not do: it throttles nothing, keeps no streams yet, and has one replica of each table.
 
 pub mod api;
+pub mod api_streams;
 pub mod capacity;
 pub mod catalog;
 pub mod codec;

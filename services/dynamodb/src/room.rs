@@ -1,14 +1,15 @@
 //! The room as the gateway sees it, and what its operations share.
 
-use crate::api;
 use crate::catalog::Catalog;
 use crate::config::Options;
 use crate::error::Error;
+use crate::ops::{self, no_global_table};
 use crate::policy;
 use crate::rules::{Done, Write};
 use crate::table::TableRef;
 use crate::wire::Fields;
 use crate::worker::{self, Counts};
+use crate::{api, api_streams};
 use async_trait::async_trait;
 use squall_protocol::{FromValue, IntoValue, Operation, Service, ServiceError, Value};
 use squall_service::{Access, Ctx, Deps, Room};
@@ -111,6 +112,16 @@ impl DynamoDb {
         Err(Error::Internal("a table's definition kept changing".into()))
     }
 
+    /// The rooms of both APIs: the tables' and the streams'.
+    #[must_use]
+    pub fn rooms(self: &Arc<Self>) -> Vec<Arc<dyn Room>> {
+        vec![self.clone(), Arc::new(Streams(self.clone()))]
+    }
+
+    async fn run_streams(&self, _ctx: &Ctx, op: &'static Operation, _input: Value) -> Result<Value, Error> {
+        Err(Error::Unsupported(format!("{} is not supported by this cloud", op.name)))
+    }
+
     async fn run(&self, ctx: &Ctx, op: &'static Operation, input: Value) -> Result<Value, Error> {
         let fields = |input| match op.input {
             Some(shape) => Fields::new(shape, input),
@@ -140,7 +151,33 @@ impl DynamoDb {
             "DescribeContinuousBackups" => Ok(self.describe_continuous_backups(ctx, typed(input)?)?.into_value()),
             "UpdateTimeToLive" => Ok(self.update_time_to_live(ctx, typed(input)?).await?.into_value()),
             "DescribeTimeToLive" => Ok(self.describe_time_to_live(ctx, typed(input)?)?.into_value()),
-            other => Err(Error::Unsupported(format!("{other} is not supported"))),
+            "ExecuteStatement" => self.execute_statement(ctx, fields(input)).await,
+            "BatchExecuteStatement" => self.batch_execute_statement(ctx, fields(input)).await,
+            "ExecuteTransaction" => self.execute_transaction(ctx, fields(input)).await,
+            "DescribeKinesisStreamingDestination" => {
+                Ok(self.describe_kinesis_streaming_destination(ctx, typed(input)?)?.into_value())
+            }
+            "DescribeContributorInsights" => Ok(self.describe_contributor_insights(ctx, typed(input)?)?.into_value()),
+            "ListContributorInsights" => Ok(self.list_contributor_insights(ctx, typed(input)?)?.into_value()),
+            "DescribeTableReplicaAutoScaling" => {
+                Ok(self.describe_table_replica_auto_scaling(ctx, typed(input)?)?.into_value())
+            }
+            "ListGlobalTables" => {
+                Ok(api::ListGlobalTablesOutput { global_tables: Some(Vec::new()), ..Default::default() }.into_value())
+            }
+            "ListExports" => {
+                Ok(api::ListExportsOutput { export_summaries: Some(Vec::new()), next_token: None }.into_value())
+            }
+            "ListImports" => {
+                Ok(api::ListImportsOutput { import_summary_list: Some(Vec::new()), next_token: None }.into_value())
+            }
+            "DescribeGlobalTable"
+            | "DescribeGlobalTableSettings"
+            | "UpdateGlobalTableSettings"
+            | "UpdateGlobalTable" => Err(no_global_table(fields(input))),
+            "DescribeExport" => Err(Error::ExportNotFound("ExportArn is not found".into())),
+            "DescribeImport" => Err(Error::ImportNotFound("Import not found".into())),
+            other => Err(ops::refused(other)),
         }
     }
 }
@@ -167,5 +204,23 @@ impl Room for DynamoDb {
 
     async fn call(&self, ctx: &Ctx, op: &'static Operation, input: Value) -> Result<Value, ServiceError> {
         self.run(ctx, op, input).await.map_err(ServiceError::from)
+    }
+}
+
+/// The room of the streams' API.
+struct Streams(Arc<DynamoDb>);
+
+#[async_trait]
+impl Room for Streams {
+    fn service(&self) -> &'static Service {
+        &api_streams::SERVICE
+    }
+
+    fn access(&self, ctx: &Ctx, op: &'static Operation, input: &Value) -> Vec<Access> {
+        policy::streams_access(ctx, op, input)
+    }
+
+    async fn call(&self, ctx: &Ctx, op: &'static Operation, input: Value) -> Result<Value, ServiceError> {
+        self.0.run_streams(ctx, op, input).await.map_err(ServiceError::from)
     }
 }

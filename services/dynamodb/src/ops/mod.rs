@@ -10,7 +10,9 @@ mod describe;
 mod get_item;
 mod list_tables;
 mod page;
+mod partiql;
 mod put_item;
+mod refused;
 mod query;
 mod scan;
 mod select;
@@ -20,6 +22,8 @@ mod transact_get_items;
 mod transact_write_items;
 mod update_item;
 mod update_table;
+
+pub(crate) use refused::{no_global_table, refused};
 
 use crate::api::shapes;
 use crate::capacity::{Spent, write_units};

@@ -1,0 +1,5 @@
+//! PartiQL: statements over one item or a query.
+
+mod batch_execute_statement;
+mod execute_statement;
+mod execute_transaction;
