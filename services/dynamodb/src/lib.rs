@@ -24,6 +24,7 @@ pub mod key;
 pub mod legacy;
 pub mod number;
 mod ops;
+pub mod partiql;
 mod policy;
 pub mod request;
 mod room;

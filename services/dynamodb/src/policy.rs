@@ -47,11 +47,9 @@ pub fn access(catalog: &Catalog, ctx: &Ctx, op: &'static Operation, input: &Valu
         | "ListContributorInsights"
         | "ListExports"
         | "ListImports"
-        | "ListGlobalTables"
-        | "ExecuteStatement"
-        | "BatchExecuteStatement"
-        | "ExecuteTransaction" => {
-            vec![asked.whole()]
+        | "ListGlobalTables" => vec![asked.whole()],
+        "ExecuteStatement" | "BatchExecuteStatement" | "ExecuteTransaction" => {
+            crate::partiql::access::accesses(catalog, ctx, op, input)
         }
         "TagResource"
         | "UntagResource"

@@ -40,8 +40,11 @@ impl DynamoDb {
         let range = selection.rows().segment(segment, total);
         let mut request = selection.request(range, false, filter);
         if let Some(start) = start {
-            request
-                .start_after(&start, "The provided starting key is invalid: Invalid segment for the starting key")?;
+            let outside = format!(
+                "The provided starting key is invalid: Invalid ExclusiveStartKey. Please use ExclusiveStartKey with correct \
+                 Segment. TotalSegments: {total} Segment: {segment}"
+            );
+            request.start_after(&start, &outside)?;
         }
         let page = if is_empty(&request.range) { Default::default() } else { request.read(&self.deps.state).await? };
         Ok(answer(&shapes::SCAN_OUTPUT, &request, page, wanted))

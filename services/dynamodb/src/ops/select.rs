@@ -116,7 +116,7 @@ fn check_select(select: Option<&str>, named: Option<&str>, index: Option<&Index>
 }
 
 /// Whether the table must be read for what the index does not hold: local indexes do so, global ones refuse.
-fn needs_table(
+pub(super) fn needs_table(
     table: &TableRef,
     index: &Index,
     select: Option<&str>,

@@ -46,6 +46,9 @@ impl DynamoDb {
         if keys.len() < gets.len() {
             return Err(Error::TransactionCanceled(reasons));
         }
+        if crate::item::has_duplicates(&keys) {
+            return Err(Error::validation("Transaction request cannot include multiple operations on one item"));
+        }
         let rows = self.deps.state.get_many(keys, Consistency::Strong).await?;
         let mut costs: BTreeMap<String, (TableRef, Spent)> = BTreeMap::new();
         let mut responses = Vec::new();

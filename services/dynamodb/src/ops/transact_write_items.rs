@@ -46,9 +46,9 @@ enum Verb {
 
 /// The token of a request and the hash of everything else in it.
 #[derive(Clone)]
-struct Token {
-    key: Key,
-    digest: [u8; 32],
+pub(super) struct Token {
+    pub key: Key,
+    pub digest: [u8; 32],
 }
 
 /// What the rule answers.
@@ -79,7 +79,8 @@ impl DynamoDb {
         if asked.iter().map(|a| a.item.size_bytes()).sum::<usize>() > ITEMS_BYTES_MAX {
             return Err(Error::validation("The aggregate size of the items in the transaction exceeds 4 MB"));
         }
-        let (tables, done) = self.transact(ctx, &asked, token).await?;
+        let names: Vec<String> = asked.iter().map(|a| a.named.clone()).collect();
+        let (tables, done) = self.transact(ctx, &names, token, |tables| prepared(&asked, tables)).await?;
         let mut costs: BTreeMap<String, (TableRef, Spent)> = BTreeMap::new();
         let mut collections: BTreeMap<String, Vec<Wire>> = BTreeMap::new();
         for ((asked, table), done) in asked.iter().zip(tables).zip(&done) {
@@ -100,15 +101,17 @@ impl DynamoDb {
         Ok(out.finish())
     }
 
-    async fn transact(
+    /// Commits what `prepare` makes of the tables, one write each, all or none.
+    pub(super) async fn transact(
         &self,
         ctx: &Ctx,
-        asked: &[Asked],
+        names: &[String],
         token: Option<Token>,
+        prepare: impl Fn(&[TableRef]) -> Result<Vec<Write>, Error> + Send + Sync,
     ) -> Result<(Vec<TableRef>, Vec<Done>), Error> {
         for _ in 0..GUARD_TRIES {
-            let tables: Vec<TableRef> = asked.iter().map(|a| self.table(ctx, &a.named)).collect::<Result<_, _>>()?;
-            let writes = prepared(asked, &tables)?;
+            let tables: Vec<TableRef> = names.iter().map(|name| self.table(ctx, name)).collect::<Result<_, _>>()?;
+            let writes = prepare(&tables)?;
             let mut txn = Txn::new();
             for table in &tables {
                 if txn.guards.iter().all(|(key, _)| *key != table.key) {
@@ -126,7 +129,7 @@ impl DynamoDb {
                 Ok(done) => {
                     return Ok(match done.reply::<Verdict>() {
                         Some(Verdict::Done(done)) => (tables, done),
-                        Some(Verdict::Repeated) | None => (tables, asked.iter().map(|_| Done::default()).collect()),
+                        Some(Verdict::Repeated) | None => (tables, names.iter().map(|_| Done::default()).collect()),
                     });
                 }
                 Err(squall_store::Error::Guard(_)) => {
@@ -238,7 +241,7 @@ fn asked(mut fields: Fields) -> Result<Asked, Error> {
 }
 
 /// A hash of the items as they came on the wire.
-fn digest(wires: &[Wire]) -> [u8; 32] {
+pub(super) fn digest(wires: &[Wire]) -> [u8; 32] {
     let mut hasher = Sha256::new();
     wires.iter().for_each(|wire| feed(wire, &mut hasher));
     hasher.finalize().into()
