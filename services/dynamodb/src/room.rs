@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::ops::{self, no_global_table};
 use crate::policy;
 use crate::rules::{Done, Write};
+use crate::stream::Streams;
 use crate::table::TableRef;
 use crate::wire::Fields;
 use crate::worker::{self, Counts};
@@ -15,7 +16,7 @@ use squall_protocol::{FromValue, IntoValue, Operation, Service, ServiceError, Va
 use squall_service::{Access, Ctx, Deps, Room};
 use squall_store::{Mutation, Txn};
 use std::sync::Arc;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// How often a write is prepared again because the table's definition changed under it.
 const GUARD_TRIES: usize = 8;
@@ -25,6 +26,9 @@ pub struct DynamoDb {
     pub(crate) deps: Deps,
     pub(crate) options: Options,
     pub(crate) catalog: Catalog,
+    pub(crate) streams: Streams,
+    /// Tells those who wait for a stream's records that one has ended.
+    pub(crate) closings: watch::Sender<()>,
     pub(crate) counts: Counts,
     /// Wakes the worker when there is something to do at once.
     pub(crate) work: Arc<Notify>,
@@ -62,10 +66,12 @@ impl DynamoDb {
     /// The state cannot be read.
     pub async fn open_with(deps: Deps, options: Options) -> Result<Arc<DynamoDb>, Error> {
         let catalog = Catalog::load(deps.state.clone()).await?;
+        let streams = Streams::load(deps.state.as_ref()).await?;
+        let closings = watch::Sender::new(());
         let work = Arc::new(Notify::new());
         let stop_counts = Arc::new(Notify::new());
         let counts = Counts::default();
-        let room = Arc::new(DynamoDb { deps, options, catalog, counts, work, stop_counts });
+        let room = Arc::new(DynamoDb { deps, options, catalog, streams, closings, counts, work, stop_counts });
         tokio::spawn(worker::run(Arc::downgrade(&room), room.work.clone()));
         tokio::spawn(worker::run_counts(Arc::downgrade(&room), room.stop_counts.clone()));
         Ok(room)
@@ -80,7 +86,7 @@ impl DynamoDb {
         policy::check_table_name(name)?;
         self.catalog
             .get(ctx.region.as_str(), name)
-            .filter(|t| !named.starts_with("arn:") || named == t.arn)
+            .filter(|t| !t.is_restoring() && (!named.starts_with("arn:") || named == t.arn))
             .ok_or_else(|| Error::ResourceNotFound("Requested resource not found".into()))
     }
 
@@ -115,11 +121,17 @@ impl DynamoDb {
     /// The rooms of both APIs: the tables' and the streams'.
     #[must_use]
     pub fn rooms(self: &Arc<Self>) -> Vec<Arc<dyn Room>> {
-        vec![self.clone(), Arc::new(Streams(self.clone()))]
+        vec![self.clone(), Arc::new(StreamsRoom(self.clone()))]
     }
 
-    async fn run_streams(&self, _ctx: &Ctx, op: &'static Operation, _input: Value) -> Result<Value, Error> {
-        Err(Error::Unsupported(format!("{} is not supported by this cloud", op.name)))
+    async fn run_streams(&self, ctx: &Ctx, op: &'static Operation, input: Value) -> Result<Value, Error> {
+        match op.name {
+            "ListStreams" => Ok(self.list_streams(ctx, typed(input)?).into_value()),
+            "DescribeStream" => Ok(self.describe_stream(typed(input)?).await?.into_value()),
+            "GetShardIterator" => Ok(self.get_shard_iterator(typed(input)?).await?.into_value()),
+            "GetRecords" => self.get_records(typed(input)?).await,
+            other => Err(ops::refused(other)),
+        }
     }
 
     async fn run(&self, ctx: &Ctx, op: &'static Operation, input: Value) -> Result<Value, Error> {
@@ -154,6 +166,9 @@ impl DynamoDb {
             "ExecuteStatement" => self.execute_statement(ctx, fields(input)).await,
             "BatchExecuteStatement" => self.batch_execute_statement(ctx, fields(input)).await,
             "ExecuteTransaction" => self.execute_transaction(ctx, fields(input)).await,
+            "PutResourcePolicy" => Ok(self.put_resource_policy(ctx, typed(input)?).await?.into_value()),
+            "GetResourcePolicy" => Ok(self.get_resource_policy(ctx, typed(input)?)?.into_value()),
+            "DeleteResourcePolicy" => Ok(self.delete_resource_policy(ctx, typed(input)?).await?.into_value()),
             "DescribeKinesisStreamingDestination" => {
                 Ok(self.describe_kinesis_streaming_destination(ctx, typed(input)?)?.into_value())
             }
@@ -202,22 +217,30 @@ impl Room for DynamoDb {
         policy::access(&self.catalog, ctx, op, input)
     }
 
+    async fn resource_policy(&self, ctx: &Ctx, access: &Access) -> Option<String> {
+        self.policy_of(ctx, access)
+    }
+
     async fn call(&self, ctx: &Ctx, op: &'static Operation, input: Value) -> Result<Value, ServiceError> {
         self.run(ctx, op, input).await.map_err(ServiceError::from)
     }
 }
 
 /// The room of the streams' API.
-struct Streams(Arc<DynamoDb>);
+struct StreamsRoom(Arc<DynamoDb>);
 
 #[async_trait]
-impl Room for Streams {
+impl Room for StreamsRoom {
     fn service(&self) -> &'static Service {
         &api_streams::SERVICE
     }
 
     fn access(&self, ctx: &Ctx, op: &'static Operation, input: &Value) -> Vec<Access> {
         policy::streams_access(ctx, op, input)
+    }
+
+    async fn resource_policy(&self, ctx: &Ctx, access: &Access) -> Option<String> {
+        self.0.policy_of(ctx, access)
     }
 
     async fn call(&self, ctx: &Ctx, op: &'static Operation, input: Value) -> Result<Value, ServiceError> {

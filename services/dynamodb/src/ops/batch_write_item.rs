@@ -102,7 +102,7 @@ impl DynamoDb {
                     txn = txn.guard(table.key.clone(), table.ver);
                 }
             }
-            let blind = !old_wanted && tables.iter().all(|t| t.indexes.is_empty());
+            let blind = !old_wanted && !tables.iter().any(|t| t.needs_old());
             match self.deps.state.commit(batch(txn, writes, blind)).await {
                 Ok(done) => {
                     let done =

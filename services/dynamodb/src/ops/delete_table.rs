@@ -2,7 +2,9 @@
 
 use crate::api;
 use crate::error::Error;
+use crate::features::Stream;
 use crate::room::{DynamoDb, refusal};
+use crate::stream;
 use crate::tables::{self, Rows};
 use squall_service::Ctx;
 use squall_store::{Txn, envelope};
@@ -27,12 +29,23 @@ impl DynamoDb {
             }
             let mut txn = Txn::new().guard(table.key.clone(), table.ver).delete(table.key.clone());
             let indexes = table.indexes.iter().map(|i| Rows::Index(i.id));
-            for rows in indexes.chain([Rows::Table(table.id)]) {
+            let expiry = table.expiry.iter().map(|e| Rows::Expiry(e.id));
+            for rows in indexes.chain(expiry).chain([Rows::Table(table.id)]) {
                 txn = txn.put(tables::garbage(rows), envelope::seal(&[]));
+            }
+            // The stream can be read for another day.
+            let stream = table.stream.clone().filter(|_| table.streams());
+            let stream = stream.map(|s| Stream { closed: Some(self.deps.clock.now()), ..s });
+            if let Some(stream) = &stream {
+                txn = txn.put(tables::stream(&stream.arn), stream::seal(stream)?);
             }
             match self.deps.state.commit(txn).await {
                 Ok(_) => {
                     self.catalog.remove(&table.region, &table.name);
+                    if let Some(stream) = stream {
+                        self.streams.insert(stream);
+                        self.closings.send_replace(());
+                    }
                     self.work.notify_one();
                     let mut description = super::describe::description(&table, "DELETING", "DELETING");
                     // The service leaves these out once a table is on its way.
