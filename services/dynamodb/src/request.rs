@@ -146,6 +146,5 @@ pub fn required_item(fields: &mut Fields, name: &str) -> Result<Item, Error> {
 /// # Errors
 /// `ValidationException` for attribute values that are none.
 pub fn start_key(fields: &mut Fields) -> Result<Option<Item>, Error> {
-    let start = fields.item("ExclusiveStartKey");
-    start.map_err(|e| Error::validation(format!("The provided starting key is invalid: {e}")))
+    fields.item("ExclusiveStartKey").map_err(crate::ops::invalid_start)
 }

@@ -4,6 +4,9 @@ use crate::error::Error;
 use crate::item::Value;
 use std::sync::Arc;
 
+/// Most bytes of a placeholder.
+const KEY_BYTES_MAX: usize = 255;
+
 /// The placeholders of one request.
 #[derive(Debug, Default)]
 pub struct Placeholders {
@@ -71,7 +74,7 @@ fn find<T: Clone>(entries: &mut [Entry<T>], key: &str) -> Option<T> {
 
 fn check_key(parameter: &str, mark: char, key: &str) -> Result<(), Error> {
     let rest = key.strip_prefix(mark).unwrap_or("");
-    if !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+    if !rest.is_empty() && key.len() <= KEY_BYTES_MAX && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
         return Ok(());
     }
     Err(Error::validation(format!("{parameter} contains invalid key: Syntax error; key: \"{key}\"")))

@@ -12,8 +12,8 @@ mod list_tables;
 mod page;
 mod partiql;
 mod put_item;
-mod refused;
 mod query;
+mod refused;
 mod resource_policy;
 mod scan;
 mod select;
@@ -25,6 +25,7 @@ mod transact_write_items;
 mod update_item;
 mod update_table;
 
+pub(crate) use page::invalid_start;
 pub(crate) use refused::{no_global_table, refused};
 
 use crate::api::shapes;

@@ -40,11 +40,14 @@ impl DynamoDb {
         let range = selection.rows().segment(segment, total);
         let mut request = selection.request(range, false, filter);
         if let Some(start) = start {
-            let outside = format!(
-                "The provided starting key is invalid: Invalid ExclusiveStartKey. Please use ExclusiveStartKey with correct \
-                 Segment. TotalSegments: {total} Segment: {segment}"
-            );
-            request.start_after(&start, &outside)?;
+            let wrong = "The provided starting key is invalid: The provided key element does not match the schema";
+            let outside = |_| {
+                format!(
+                    "The provided starting key is invalid: Invalid ExclusiveStartKey. Please use ExclusiveStartKey with \
+                     correct Segment. TotalSegments: {total} Segment: {segment}"
+                )
+            };
+            request.start_after(&start, wrong, outside)?;
         }
         let page = if is_empty(&request.range) { Default::default() } else { request.read(&self.deps.state).await? };
         Ok(answer(&shapes::SCAN_OUTPUT, &request, page, wanted))

@@ -124,7 +124,8 @@ impl DynamoDb {
             }
             let mut request = request(range.clone(), limit.map(|limit| limit - page.scanned));
             if let Some(start) = after.take() {
-                request.start_after(&start, "NextToken does not match request")?;
+                let wrong = "NextToken does not match request";
+                request.start_after(&start, wrong, |_| wrong.to_owned())?;
             }
             if super::super::query::is_empty(&request.range) {
                 continue;
