@@ -107,6 +107,8 @@ impl Reason {
         let code = match error {
             Error::Validation(_) => "ValidationError",
             Error::ConditionalCheckFailed(_) => "ConditionalCheckFailed",
+            Error::ProvisionedThroughputExceeded(_) => "ProvisionedThroughputExceeded",
+            Error::Throttling(_) => "ThrottlingError",
             _ => return None,
         };
         let item = match error {

@@ -37,7 +37,7 @@ impl Stream {
     /// The part that has the changes of an item.
     pub fn part_of(&self, key: &KeyBytes) -> Part {
         let place = u32::from(u16::from_be_bytes([key.hash[0], key.hash[1]]));
-        Part { stream: self.id, part: (place * u32::from(self.shards) >> 16) as u16 }
+        Part { stream: self.id, part: ((place * u32::from(self.shards)) >> 16) as u16 }
     }
 
     /// All parts, one per shard.

@@ -33,6 +33,7 @@ pub mod rules;
 pub mod stream;
 pub mod table;
 pub mod tables;
+pub mod throttle;
 pub mod wire;
 mod worker;
 

@@ -1,5 +1,6 @@
 //! The room as the gateway sees it, and what its operations share.
 
+use crate::capacity::Spent;
 use crate::catalog::Catalog;
 use crate::config::Options;
 use crate::error::Error;
@@ -7,7 +8,8 @@ use crate::ops::{self, no_global_table};
 use crate::policy;
 use crate::rules::{Done, Write};
 use crate::stream::Streams;
-use crate::table::TableRef;
+use crate::table::{Table, TableRef};
+use crate::throttle::{Throttle, Way};
 use crate::wire::Fields;
 use crate::worker::{self, Counts};
 use crate::{api, api_streams};
@@ -29,6 +31,7 @@ pub struct DynamoDb {
     pub(crate) streams: Streams,
     /// Tells those who wait for a stream's records that one has ended.
     pub(crate) closings: watch::Sender<()>,
+    pub(crate) throttle: Throttle,
     pub(crate) counts: Counts,
     /// Wakes the worker when there is something to do at once.
     pub(crate) work: Arc<Notify>,
@@ -68,10 +71,12 @@ impl DynamoDb {
         let catalog = Catalog::load(deps.state.clone()).await?;
         let streams = Streams::load(deps.state.as_ref()).await?;
         let closings = watch::Sender::new(());
+        let throttle = Throttle::default();
         let work = Arc::new(Notify::new());
         let stop_counts = Arc::new(Notify::new());
         let counts = Counts::default();
-        let room = Arc::new(DynamoDb { deps, options, catalog, streams, closings, counts, work, stop_counts });
+        let room =
+            Arc::new(DynamoDb { deps, options, catalog, streams, closings, throttle, counts, work, stop_counts });
         tokio::spawn(worker::run(Arc::downgrade(&room), room.work.clone()));
         tokio::spawn(worker::run_counts(Arc::downgrade(&room), room.stop_counts.clone()));
         Ok(room)
@@ -102,13 +107,18 @@ impl DynamoDb {
     ) -> Result<(TableRef, Done), Error> {
         for _ in 0..GUARD_TRIES {
             let table = self.table(ctx, named)?;
+            self.admit_write(&table)?;
             let txn = Txn::new().guard(table.key.clone(), table.ver);
             let txn = match plan(table.clone())? {
                 Plan::Blind(mutation) => txn.mutation(mutation),
                 Plan::Ruled(write) => txn.rule([write.row_key()], move |view, out| write.run(view.value(0), out)),
             };
             match self.deps.state.commit(txn).await {
-                Ok(done) => return Ok((table, done.reply::<Done>().unwrap_or_default())),
+                Ok(done) => {
+                    let done = done.reply::<Done>().unwrap_or_default();
+                    self.pay(&table, Way::Write, || ops::write_spent(&done));
+                    return Ok((table, done));
+                }
                 Err(squall_store::Error::Guard(_)) => {
                     self.catalog.reload(&table.region, &table.name).await?;
                 }
@@ -116,6 +126,36 @@ impl DynamoDb {
             }
         }
         Err(Error::Internal("a table's definition kept changing".into()))
+    }
+
+    fn is_throttled(&self, table: &Table) -> bool {
+        self.options.throttle && table.is_bounded()
+    }
+
+    /// Lets a write pass, where throughput is bounded.
+    ///
+    /// # Errors
+    /// `ProvisionedThroughputExceededException`, `ThrottlingException`.
+    pub(crate) fn admit_write(&self, table: &Table) -> Result<(), Error> {
+        if self.is_throttled(table) { self.throttle.admit_write(table, self.deps.clock.now()) } else { Ok(()) }
+    }
+
+    /// Lets a read of a table or of one of its indexes pass, where throughput is bounded.
+    ///
+    /// # Errors
+    /// As [`DynamoDb::admit_write`].
+    pub(crate) fn admit_read(&self, table: &Table, index: Option<usize>) -> Result<(), Error> {
+        if !self.is_throttled(table) {
+            return Ok(());
+        }
+        self.throttle.admit(table, index, Way::Read, self.deps.clock.now())
+    }
+
+    /// Takes what a request has cost, where throughput is bounded.
+    pub(crate) fn pay(&self, table: &Table, way: Way, spent: impl FnOnce() -> Spent) {
+        if self.is_throttled(table) {
+            self.throttle.pay(table, &spent(), way);
+        }
     }
 
     /// The rooms of both APIs: the tables' and the streams'.

@@ -64,7 +64,7 @@ impl DynamoDb {
             };
             request.start_after(&start, "The provided starting key is invalid", outside)?;
         }
-        let page = if is_empty(&request.range) { Default::default() } else { request.read(&self.deps.state).await? };
+        let page = if is_empty(&request.range) { Default::default() } else { self.read_page(&request).await? };
         Ok(answer(&shapes::QUERY_OUTPUT, &request, page, wanted))
     }
 }

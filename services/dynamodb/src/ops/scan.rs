@@ -49,7 +49,7 @@ impl DynamoDb {
             };
             request.start_after(&start, wrong, outside)?;
         }
-        let page = if is_empty(&request.range) { Default::default() } else { request.read(&self.deps.state).await? };
+        let page = if is_empty(&request.range) { Default::default() } else { self.read_page(&request).await? };
         Ok(answer(&shapes::SCAN_OUTPUT, &request, page, wanted))
     }
 }

@@ -9,6 +9,7 @@ use crate::item::Item;
 use crate::room::{DynamoDb, refusal};
 use crate::rules::{self, Change, Done, Write};
 use crate::table::TableRef;
+use crate::throttle::Way;
 use crate::wire::{Fields, Output};
 use crate::{request, tables};
 use sha2::{Digest, Sha256};
@@ -101,6 +102,19 @@ impl DynamoDb {
         Ok(out.finish())
     }
 
+    /// Lets a transaction pass, where throughput is bounded.
+    fn admit_all(&self, tables: &[TableRef]) -> Result<(), Error> {
+        let verdicts: Vec<_> = tables.iter().map(|table| self.admit_write(table)).collect();
+        if verdicts.iter().all(Result::is_ok) {
+            return Ok(());
+        }
+        let reason = |verdict: Result<(), Error>| match verdict {
+            Ok(()) => Reason::none(),
+            Err(error) => Reason::of(&error).unwrap_or_else(Reason::none),
+        };
+        Err(Error::TransactionCanceled(verdicts.into_iter().map(reason).collect()))
+    }
+
     /// Commits what `prepare` makes of the tables, one write each, all or none.
     pub(super) async fn transact(
         &self,
@@ -112,6 +126,7 @@ impl DynamoDb {
         for _ in 0..GUARD_TRIES {
             let tables: Vec<TableRef> = names.iter().map(|name| self.table(ctx, name)).collect::<Result<_, _>>()?;
             let writes = prepare(&tables)?;
+            self.admit_all(&tables)?;
             let mut txn = Txn::new();
             for table in &tables {
                 if txn.guards.iter().all(|(key, _)| *key != table.key) {
@@ -128,7 +143,12 @@ impl DynamoDb {
             match self.deps.state.commit(txn).await {
                 Ok(done) => {
                     return Ok(match done.reply::<Verdict>() {
-                        Some(Verdict::Done(done)) => (tables, done),
+                        Some(Verdict::Done(done)) => {
+                            for (table, done) in tables.iter().zip(&done) {
+                                self.pay(table, Way::Write, || write_spent(done).times(2.0));
+                            }
+                            (tables, done)
+                        }
                         Some(Verdict::Repeated) | None => (tables, names.iter().map(|_| Done::default()).collect()),
                     });
                 }

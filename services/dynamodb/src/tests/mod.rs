@@ -6,6 +6,7 @@ mod model;
 mod queries;
 mod streams;
 mod tables;
+mod throttling;
 mod time_to_live;
 mod transactions;
 

@@ -130,7 +130,7 @@ impl DynamoDb {
             if super::super::query::is_empty(&request.range) {
                 continue;
             }
-            let more = request.read(&self.deps.state).await?;
+            let more = self.read_page(&request).await?;
             units += read_units(more.bytes, request.consistent);
             page.items.extend(more.items);
             page.scanned += more.scanned;
