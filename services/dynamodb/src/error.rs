@@ -56,6 +56,9 @@ pub enum Error {
     /// The table is being changed, where the operation has an error of its own for it.
     #[error("{0}")]
     TableInUse(String),
+    /// The table's continuous backups cannot be changed now.
+    #[error("{0}")]
+    ContinuousBackupsUnavailable(String),
     /// Point-in-time recovery is off.
     #[error("{0}")]
     PointInTimeRecoveryUnavailable(String),
@@ -175,6 +178,7 @@ impl From<Error> for ServiceError {
             Error::BackupInUse(_) => client("BackupInUseException"),
             Error::TableAlreadyExists(_) => client("TableAlreadyExistsException"),
             Error::TableInUse(_) => client("TableInUseException"),
+            Error::ContinuousBackupsUnavailable(_) => client("ContinuousBackupsUnavailableException"),
             Error::PointInTimeRecoveryUnavailable(_) => client("PointInTimeRecoveryUnavailableException"),
             Error::InvalidRestoreTime(_) => client("InvalidRestoreTimeException"),
             Error::PolicyNotFound(_) => client("PolicyNotFoundException"),

@@ -117,7 +117,7 @@ pub struct History {
     /// When it began.
     pub since: Millis,
     /// `RecoveryPeriodInDays`.
-    pub days: i64,
+    pub days: i32,
 }
 
 impl History {
@@ -128,7 +128,7 @@ impl History {
 
     /// The earliest time that can be restored.
     pub fn earliest(&self, now: Millis) -> Millis {
-        Millis(self.since.0.max(now.0 - self.days * 24 * 3_600_000))
+        Millis(self.since.0.max(now.0 - i64::from(self.days) * 24 * 3_600_000))
     }
 }
 

@@ -12,6 +12,7 @@
 
 pub mod api;
 pub mod api_streams;
+pub mod backup;
 pub mod capacity;
 pub mod catalog;
 pub mod codec;

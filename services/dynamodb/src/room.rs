@@ -18,6 +18,7 @@ use squall_protocol::{FromValue, IntoValue, Operation, Service, ServiceError, Va
 use squall_service::{Access, Ctx, Deps, Room};
 use squall_store::{Mutation, Txn};
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use tokio::sync::{Notify, watch};
 
 /// How often a write is prepared again because the table's definition changed under it.
@@ -32,6 +33,10 @@ pub struct DynamoDb {
     /// Tells those who wait for a stream's records that one has ended.
     pub(crate) closings: watch::Sender<()>,
     pub(crate) throttle: Throttle,
+    /// Held by operations on backups and by deletions: what one reads the other must not remove.
+    pub(crate) control: tokio::sync::Mutex<()>,
+    /// When the backups are looked at again, in milliseconds; 0 for at once.
+    pub(crate) backups_due: AtomicI64,
     pub(crate) counts: Counts,
     /// Wakes the worker when there is something to do at once.
     pub(crate) work: Arc<Notify>,
@@ -72,11 +77,23 @@ impl DynamoDb {
         let streams = Streams::load(deps.state.as_ref()).await?;
         let closings = watch::Sender::new(());
         let throttle = Throttle::default();
+        let (control, backups_due) = (tokio::sync::Mutex::new(()), AtomicI64::new(0));
         let work = Arc::new(Notify::new());
         let stop_counts = Arc::new(Notify::new());
         let counts = Counts::default();
-        let room =
-            Arc::new(DynamoDb { deps, options, catalog, streams, closings, throttle, counts, work, stop_counts });
+        let room = Arc::new(DynamoDb {
+            deps,
+            options,
+            catalog,
+            streams,
+            closings,
+            throttle,
+            control,
+            backups_due,
+            counts,
+            work,
+            stop_counts,
+        });
         tokio::spawn(worker::run(Arc::downgrade(&room), room.work.clone()));
         tokio::spawn(worker::run_counts(Arc::downgrade(&room), room.stop_counts.clone()));
         Ok(room)
@@ -206,6 +223,15 @@ impl DynamoDb {
             "ExecuteStatement" => self.execute_statement(ctx, fields(input)).await,
             "BatchExecuteStatement" => self.batch_execute_statement(ctx, fields(input)).await,
             "ExecuteTransaction" => self.execute_transaction(ctx, fields(input)).await,
+            "UpdateContinuousBackups" => Ok(self.update_continuous_backups(ctx, typed(input)?).await?.into_value()),
+            "CreateBackup" => Ok(self.create_backup(ctx, typed(input)?).await?.into_value()),
+            "DescribeBackup" => Ok(self.describe_backup(ctx, typed(input)?).await?.into_value()),
+            "ListBackups" => Ok(self.list_backups(ctx, typed(input)?).await?.into_value()),
+            "DeleteBackup" => Ok(self.delete_backup(ctx, typed(input)?).await?.into_value()),
+            "RestoreTableFromBackup" => Ok(self.restore_table_from_backup(ctx, typed(input)?).await?.into_value()),
+            "RestoreTableToPointInTime" => {
+                Ok(self.restore_table_to_point_in_time(ctx, typed(input)?).await?.into_value())
+            }
             "PutResourcePolicy" => Ok(self.put_resource_policy(ctx, typed(input)?).await?.into_value()),
             "GetResourcePolicy" => Ok(self.get_resource_policy(ctx, typed(input)?)?.into_value()),
             "DeleteResourcePolicy" => Ok(self.delete_resource_policy(ctx, typed(input)?).await?.into_value()),

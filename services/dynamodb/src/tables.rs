@@ -176,6 +176,13 @@ pub fn backups() -> Key {
     Key::new(BACKUP, SELF, 0)
 }
 
+/// The key of a row under another table.
+pub fn moved(row: &Key, table: u64) -> Key {
+    let head = Key::resource_prefix(ITEM, table);
+    let rest = row.as_bytes().get(head.as_bytes().len()..).unwrap_or_default().to_vec();
+    head.raw(&rest)
+}
+
 /// Where it is marked that a restore has undone the changes of an item.
 pub fn undone(id: u64, primary: &KeyBytes) -> Key {
     Key::new(UNDONE, id, slot_of(&primary.hash)).raw(&primary_hash(primary))

@@ -4,6 +4,7 @@
 //! Two loops per room, one of them for counting, which may take long. They end when the room is dropped. Everything they do
 //! is found again from the state after a crash: garbage notes, `backfilling` in definitions, the time to live itself.
 
+mod copies;
 mod expiry;
 mod logs;
 
@@ -110,7 +111,12 @@ impl DynamoDb {
         let ids = ids.chain(self.streams.all().into_iter().map(|s| s.id));
         self.counts.keep(&ids.collect::<Vec<_>>());
         self.keep_logs().await?;
+        self.keep_backups().await?;
         for table in tables {
+            if let Some(work) = table.restore.as_ref().and_then(|r| r.work.clone()) {
+                self.restore(table.clone(), work).await?;
+                continue;
+            }
             if table.indexes.iter().any(|i| i.backfilling) || table.expiry.is_some_and(|e| e.filling) {
                 self.backfill(table.clone()).await?;
             }

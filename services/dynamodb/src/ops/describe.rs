@@ -1,4 +1,4 @@
-//! DescribeTable, DescribeLimits, DescribeEndpoints, DescribeContinuousBackups, and the description of a table.
+//! DescribeTable, DescribeLimits, DescribeEndpoints, and the description of a table.
 
 use crate::api;
 use crate::error::Error;
@@ -91,32 +91,6 @@ impl DynamoDb {
         let endpoint = api::Endpoint { address: ctx.host.clone(), cache_period_in_minutes: 1440 };
         api::DescribeEndpointsOutput { endpoints: vec![endpoint] }
     }
-
-    /// Backups are always there on AWS; point-in-time recovery is off here and cannot be turned on.
-    ///
-    /// # Errors
-    /// `TableNotFoundException` is told as `ResourceNotFoundException`.
-    pub(crate) fn describe_continuous_backups(
-        &self,
-        ctx: &Ctx,
-        input: api::DescribeContinuousBackupsInput,
-    ) -> Result<api::DescribeContinuousBackupsOutput, Error> {
-        self.named_table(ctx, &input.table_name).map_err(|error| match error {
-            Error::ResourceNotFound(_) => {
-                Error::TableNotFound(format!("Table not found: {}", table_name(&input.table_name)))
-            }
-            other => other,
-        })?;
-        let recovery = api::PointInTimeRecoveryDescription {
-            point_in_time_recovery_status: Some("DISABLED".into()),
-            ..Default::default()
-        };
-        let description = api::ContinuousBackupsDescription {
-            continuous_backups_status: "ENABLED".into(),
-            point_in_time_recovery_description: Some(recovery),
-        };
-        Ok(api::DescribeContinuousBackupsOutput { continuous_backups_description: Some(description) })
-    }
 }
 
 fn warm(table: &Table) -> Capacity {
@@ -185,7 +159,7 @@ fn definitions(table: &Table) -> Vec<api::AttributeDefinition> {
     table.attributes.iter().map(one).collect()
 }
 
-fn elements(schema: &KeySchema) -> Vec<api::KeySchemaElement> {
+pub(super) fn elements(schema: &KeySchema) -> Vec<api::KeySchemaElement> {
     let names = schema.attributes().map(|a| a.name.clone());
     let kinds = ["HASH", "RANGE"];
     names

@@ -1,7 +1,9 @@
 //! The operations, one function each.
 
+mod backups;
 mod batch_get_item;
 mod batch_write_item;
+mod continuous_backups;
 mod create_table;
 mod definition;
 mod delete_item;
@@ -15,6 +17,7 @@ mod put_item;
 mod query;
 mod refused;
 mod resource_policy;
+mod restore;
 mod scan;
 mod select;
 mod streams;

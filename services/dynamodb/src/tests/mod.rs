@@ -1,5 +1,6 @@
 //! The room over the memory engine, spoken to in JSON through the wire layer.
 
+mod backups;
 mod indexes;
 mod items;
 mod model;
