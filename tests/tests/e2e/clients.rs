@@ -20,6 +20,11 @@ fn boto3_dynamodb_many() {
 }
 
 #[test]
+fn boto3_dynamodb_partiql() {
+    python("dynamodb_partiql.py");
+}
+
+#[test]
 fn boto3_lambda_api() {
     python("lambda_api.py");
 }
