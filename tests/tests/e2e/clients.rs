@@ -25,6 +25,16 @@ fn boto3_dynamodb_partiql() {
 }
 
 #[test]
+fn pynamodb() {
+    python("dynamodb_pynamodb.py");
+}
+
+#[test]
+fn dynamoose_electrodb_and_document_client() {
+    println!("{}", Server::start().node("dynamodb_orms.mjs", &[]).ok());
+}
+
+#[test]
 fn boto3_lambda_api() {
     python("lambda_api.py");
 }
