@@ -35,6 +35,11 @@ fn dynamoose_electrodb_and_document_client() {
 }
 
 #[test]
+fn boto3_dynamodb_streams() {
+    python("dynamodb_streams.py");
+}
+
+#[test]
 fn boto3_lambda_api() {
     python("lambda_api.py");
 }
