@@ -8,8 +8,12 @@ use crate::names::Name;
 use crate::registry::Entry;
 use crate::room::Lambda;
 use crate::view;
-use squall_service::{Access, Ctx, Principal};
+use squall_service::{Access, Ctx};
 use squall_types::{Arn, Millis};
+use std::time::Duration;
+
+/// How long the session is good as which a role is judged.
+const SESSION: Duration = Duration::from_secs(900);
 
 fn no_function() -> Error {
     Error::NotFound("The function doesn't exist.".into())
@@ -155,16 +159,16 @@ async fn check_destination(room: &Lambda, ctx: &Ctx, entry: &Entry, name: &Name,
 
 /// Whether a function's role may call the function with that ARN.
 pub async fn may_invoke(room: &Lambda, ctx: &Ctx, role: &str, arn: &str) -> bool {
-    let access = Access::new("lambda:InvokeFunction", arn);
-    room.identity.authorise(&as_role(ctx, role), &[access], &[None]).await.is_ok()
+    role_may(room, ctx, role, &[Access::new("lambda:InvokeFunction", arn)]).await
 }
 
-/// The circumstances of a check of what a function's role may do.
-pub fn as_role(ctx: &Ctx, role: &str) -> Ctx {
-    let name = role.rsplit('/').next().unwrap_or_default();
-    let arn = format!("arn:aws:sts::{}:assumed-role/{name}/lambda", ctx.account);
-    let principal = Principal::Session { arn, role_arn: role.to_owned(), user_id: String::new(), policy: None };
-    Ctx { principal, ..ctx.clone() }
+/// Whether a function's role may do all of that, as a session of it would be judged.
+pub async fn role_may(room: &Lambda, ctx: &Ctx, role: &str, accesses: &[Access]) -> bool {
+    let Some(session) = room.identity.session(role, "lambda", SESSION).await else { return false };
+    let found = room.identity.credential(&session.access_key_id, Some(&session.session_token)).await;
+    let Ok(credential) = found else { return false };
+    let as_role = Ctx { principal: credential.principal, ..ctx.clone() };
+    room.identity.authorise(&as_role, accesses, &vec![None; accesses.len()]).await.is_ok()
 }
 
 /// Shows the configuration.

@@ -157,11 +157,10 @@ async fn check_source(
     arn: &str,
     role: &str,
 ) -> Result<(), Error> {
-    let as_role = super::event_invoke::as_role(ctx, role);
     let accesses: Vec<Access> = kind.actions.iter().map(|a| Access::new(*a, arn)).collect();
-    let policies = vec![None; accesses.len()];
-    let denied = |_| Error::Invalid((kind.denied)(arn));
-    room.identity.authorise(&as_role, &accesses, &policies).await.map_err(denied)?;
+    if !super::event_invoke::role_may(room, ctx, role, &accesses).await {
+        return Err(Error::Invalid((kind.denied)(arn)));
+    }
     match sources.exists(arn).await {
         Ok(true) => Ok(()),
         Ok(false) => Err(Error::Invalid((kind.missing)(arn))),
