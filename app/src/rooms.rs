@@ -20,6 +20,7 @@ use squall_sandbox::Sandbox;
 use squall_service::{Deps, Identity, Invoke, LogSink, Room};
 use squall_store::State;
 use squall_store::objects::Objects;
+use squall_triggers::Triggers;
 use squall_types::{SystemClock, SystemRandom};
 use std::any::Any;
 use std::net::SocketAddr;
@@ -45,12 +46,15 @@ pub struct Cloud {
     pub runtime: Runtime,
     sandbox: Sandbox,
     logs: Arc<Logs>,
+    triggers: Triggers,
     _lock: std::fs::File,
 }
 
 impl Cloud {
     /// Stops functions, writes what the logs still hold, closes the sandbox.
     pub async fn shutdown(self) {
+        // Batches in flight end; what does not by then is handed over again by the next start.
+        let _ = tokio::time::timeout(DRAIN, self.triggers.shutdown()).await;
         self.runtime.shutdown(DRAIN).await;
         self.logs.shutdown().await;
         self.sandbox.shutdown().await;
@@ -134,7 +138,8 @@ pub async fn build(settings: &Settings, address: SocketAddr) -> Result<Cloud> {
         ApiGateway::open(deps.clone(), invoke, identity.clone(), settings.domain.clone(), address.port()).await?;
     let dynamodb = DynamoDb::open(deps.clone()).await?;
 
-    let mut rooms: Vec<Arc<dyn Room>> = vec![lambda.clone(), dynamodb, logs.clone()];
+    let mut rooms: Vec<Arc<dyn Room>> = vec![lambda.clone(), logs.clone()];
+    rooms.extend(dynamodb.rooms());
     rooms.extend(iam.rooms());
     rooms.extend(apis.rooms());
     let pages = Arc::new(Pages::new(deps.clone(), settings.data.clone(), engine.backup));
@@ -149,7 +154,7 @@ pub async fn build(settings: &Settings, address: SocketAddr) -> Result<Cloud> {
         Parts {
             rooms,
             execute_api: apis,
-            lambda_url: lambda,
+            lambda_url: lambda.clone(),
             identity,
             internal: pages,
             clock: deps.clock.clone(),
@@ -157,7 +162,9 @@ pub async fn build(settings: &Settings, address: SocketAddr) -> Result<Cloud> {
         },
     );
     endpoint.connect(gateway.clone());
-    Ok(Cloud { gateway, root: iam.root_credentials(), runtime, sandbox, logs, _lock: lock })
+    // Now functions that are called find the cloud's endpoint.
+    let triggers = triggers(&deps, &lambda, &dynamodb).await;
+    Ok(Cloud { gateway, root: iam.root_credentials(), runtime, sandbox, logs, triggers, _lock: lock })
 }
 
 fn sandbox_options(settings: &Settings) -> Result<squall_sandbox::Options> {
@@ -218,6 +225,15 @@ fn health(pages: &Pages, settings: &Settings, sandbox: &Sandbox, runtime: &Runti
     );
     let logs = logs.clone();
     pages.probe("log_lines_dropped", Box::new(move || json!(logs.dropped())));
+}
+
+/// What runs event source mappings: an adapter per kind of source. The mappings that are there begin to run.
+async fn triggers(deps: &Deps, lambda: &Arc<Lambda>, dynamodb: &Arc<DynamoDb>) -> Triggers {
+    let invoke: Arc<dyn Invoke> = lambda.clone();
+    let adapters = vec![squall_trigger_dynamodb::adapter(dynamodb.clone())];
+    let triggers = Triggers::start(deps.clone(), Arc::downgrade(&invoke), adapters, Vec::new());
+    lambda.connect_sources(Arc::new(triggers.clone())).await;
+    triggers
 }
 
 /// Serves the platform's endpoint inside sandboxes; the gateway exists only after the rooms, so it is connected late.

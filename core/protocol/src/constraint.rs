@@ -79,10 +79,14 @@ impl Check<'_> {
         if !broken.is_empty() {
             let printed = format!(" '{}'", print::java(shape, value));
             for constraint in broken {
-                if constraint.starts_with(ENUM) && quirk::hides_enums(self.service) {
-                    self.report("", ENUM);
-                } else {
-                    self.report(&printed, &constraint);
+                match shape.kind {
+                    Kind::String { .. } if constraint.starts_with(ENUM) && quirk::hides_enums(self.service) => {
+                        self.report("", ENUM);
+                    }
+                    Kind::String { options, .. } if constraint.starts_with(ENUM) => {
+                        self.report(&printed, &one_of(quirk::enum_order(self.service, options)));
+                    }
+                    _ => self.report(&printed, &constraint),
                 }
             }
         }

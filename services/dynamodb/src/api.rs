@@ -12,6 +12,12 @@ use std::collections::BTreeMap;
 /// The operations that are served.
 #[async_trait::async_trait]
 pub trait Api: Send + Sync {
+    /// Serves `BatchExecuteStatement`.
+    async fn batch_execute_statement(
+        &self,
+        ctx: &Ctx,
+        input: BatchExecuteStatementInput,
+    ) -> Result<BatchExecuteStatementOutput, ServiceError>;
     /// Serves `BatchGetItem`.
     async fn batch_get_item(&self, ctx: &Ctx, input: BatchGetItemInput) -> Result<BatchGetItemOutput, ServiceError>;
     /// Serves `BatchWriteItem`.
@@ -20,24 +26,82 @@ pub trait Api: Send + Sync {
         ctx: &Ctx,
         input: BatchWriteItemInput,
     ) -> Result<BatchWriteItemOutput, ServiceError>;
+    /// Serves `CreateBackup`.
+    async fn create_backup(&self, ctx: &Ctx, input: CreateBackupInput) -> Result<CreateBackupOutput, ServiceError>;
+    /// Serves `CreateGlobalTable`.
+    async fn create_global_table(
+        &self,
+        ctx: &Ctx,
+        input: CreateGlobalTableInput,
+    ) -> Result<CreateGlobalTableOutput, ServiceError>;
     /// Serves `CreateTable`.
     async fn create_table(&self, ctx: &Ctx, input: CreateTableInput) -> Result<CreateTableOutput, ServiceError>;
+    /// Serves `DeleteBackup`.
+    async fn delete_backup(&self, ctx: &Ctx, input: DeleteBackupInput) -> Result<DeleteBackupOutput, ServiceError>;
     /// Serves `DeleteItem`.
     async fn delete_item(&self, ctx: &Ctx, input: DeleteItemInput) -> Result<DeleteItemOutput, ServiceError>;
+    /// Serves `DeleteResourcePolicy`.
+    async fn delete_resource_policy(
+        &self,
+        ctx: &Ctx,
+        input: DeleteResourcePolicyInput,
+    ) -> Result<DeleteResourcePolicyOutput, ServiceError>;
     /// Serves `DeleteTable`.
     async fn delete_table(&self, ctx: &Ctx, input: DeleteTableInput) -> Result<DeleteTableOutput, ServiceError>;
+    /// Serves `DescribeBackup`.
+    async fn describe_backup(
+        &self,
+        ctx: &Ctx,
+        input: DescribeBackupInput,
+    ) -> Result<DescribeBackupOutput, ServiceError>;
     /// Serves `DescribeContinuousBackups`.
     async fn describe_continuous_backups(
         &self,
         ctx: &Ctx,
         input: DescribeContinuousBackupsInput,
     ) -> Result<DescribeContinuousBackupsOutput, ServiceError>;
+    /// Serves `DescribeContributorInsights`.
+    async fn describe_contributor_insights(
+        &self,
+        ctx: &Ctx,
+        input: DescribeContributorInsightsInput,
+    ) -> Result<DescribeContributorInsightsOutput, ServiceError>;
     /// Serves `DescribeEndpoints`.
     async fn describe_endpoints(
         &self,
         ctx: &Ctx,
         input: DescribeEndpointsInput,
     ) -> Result<DescribeEndpointsOutput, ServiceError>;
+    /// Serves `DescribeExport`.
+    async fn describe_export(
+        &self,
+        ctx: &Ctx,
+        input: DescribeExportInput,
+    ) -> Result<DescribeExportOutput, ServiceError>;
+    /// Serves `DescribeGlobalTable`.
+    async fn describe_global_table(
+        &self,
+        ctx: &Ctx,
+        input: DescribeGlobalTableInput,
+    ) -> Result<DescribeGlobalTableOutput, ServiceError>;
+    /// Serves `DescribeGlobalTableSettings`.
+    async fn describe_global_table_settings(
+        &self,
+        ctx: &Ctx,
+        input: DescribeGlobalTableSettingsInput,
+    ) -> Result<DescribeGlobalTableSettingsOutput, ServiceError>;
+    /// Serves `DescribeImport`.
+    async fn describe_import(
+        &self,
+        ctx: &Ctx,
+        input: DescribeImportInput,
+    ) -> Result<DescribeImportOutput, ServiceError>;
+    /// Serves `DescribeKinesisStreamingDestination`.
+    async fn describe_kinesis_streaming_destination(
+        &self,
+        ctx: &Ctx,
+        input: DescribeKinesisStreamingDestinationInput,
+    ) -> Result<DescribeKinesisStreamingDestinationOutput, ServiceError>;
     /// Serves `DescribeLimits`.
     async fn describe_limits(
         &self,
@@ -46,14 +110,76 @@ pub trait Api: Send + Sync {
     ) -> Result<DescribeLimitsOutput, ServiceError>;
     /// Serves `DescribeTable`.
     async fn describe_table(&self, ctx: &Ctx, input: DescribeTableInput) -> Result<DescribeTableOutput, ServiceError>;
+    /// Serves `DescribeTableReplicaAutoScaling`.
+    async fn describe_table_replica_auto_scaling(
+        &self,
+        ctx: &Ctx,
+        input: DescribeTableReplicaAutoScalingInput,
+    ) -> Result<DescribeTableReplicaAutoScalingOutput, ServiceError>;
     /// Serves `DescribeTimeToLive`.
     async fn describe_time_to_live(
         &self,
         ctx: &Ctx,
         input: DescribeTimeToLiveInput,
     ) -> Result<DescribeTimeToLiveOutput, ServiceError>;
+    /// Serves `DisableKinesisStreamingDestination`.
+    async fn disable_kinesis_streaming_destination(
+        &self,
+        ctx: &Ctx,
+        input: DisableKinesisStreamingDestinationInput,
+    ) -> Result<DisableKinesisStreamingDestinationOutput, ServiceError>;
+    /// Serves `EnableKinesisStreamingDestination`.
+    async fn enable_kinesis_streaming_destination(
+        &self,
+        ctx: &Ctx,
+        input: EnableKinesisStreamingDestinationInput,
+    ) -> Result<EnableKinesisStreamingDestinationOutput, ServiceError>;
+    /// Serves `ExecuteStatement`.
+    async fn execute_statement(
+        &self,
+        ctx: &Ctx,
+        input: ExecuteStatementInput,
+    ) -> Result<ExecuteStatementOutput, ServiceError>;
+    /// Serves `ExecuteTransaction`.
+    async fn execute_transaction(
+        &self,
+        ctx: &Ctx,
+        input: ExecuteTransactionInput,
+    ) -> Result<ExecuteTransactionOutput, ServiceError>;
+    /// Serves `ExportTableToPointInTime`.
+    async fn export_table_to_point_in_time(
+        &self,
+        ctx: &Ctx,
+        input: ExportTableToPointInTimeInput,
+    ) -> Result<ExportTableToPointInTimeOutput, ServiceError>;
     /// Serves `GetItem`.
     async fn get_item(&self, ctx: &Ctx, input: GetItemInput) -> Result<GetItemOutput, ServiceError>;
+    /// Serves `GetResourcePolicy`.
+    async fn get_resource_policy(
+        &self,
+        ctx: &Ctx,
+        input: GetResourcePolicyInput,
+    ) -> Result<GetResourcePolicyOutput, ServiceError>;
+    /// Serves `ImportTable`.
+    async fn import_table(&self, ctx: &Ctx, input: ImportTableInput) -> Result<ImportTableOutput, ServiceError>;
+    /// Serves `ListBackups`.
+    async fn list_backups(&self, ctx: &Ctx, input: ListBackupsInput) -> Result<ListBackupsOutput, ServiceError>;
+    /// Serves `ListContributorInsights`.
+    async fn list_contributor_insights(
+        &self,
+        ctx: &Ctx,
+        input: ListContributorInsightsInput,
+    ) -> Result<ListContributorInsightsOutput, ServiceError>;
+    /// Serves `ListExports`.
+    async fn list_exports(&self, ctx: &Ctx, input: ListExportsInput) -> Result<ListExportsOutput, ServiceError>;
+    /// Serves `ListGlobalTables`.
+    async fn list_global_tables(
+        &self,
+        ctx: &Ctx,
+        input: ListGlobalTablesInput,
+    ) -> Result<ListGlobalTablesOutput, ServiceError>;
+    /// Serves `ListImports`.
+    async fn list_imports(&self, ctx: &Ctx, input: ListImportsInput) -> Result<ListImportsOutput, ServiceError>;
     /// Serves `ListTables`.
     async fn list_tables(&self, ctx: &Ctx, input: ListTablesInput) -> Result<ListTablesOutput, ServiceError>;
     /// Serves `ListTagsOfResource`.
@@ -64,8 +190,26 @@ pub trait Api: Send + Sync {
     ) -> Result<ListTagsOfResourceOutput, ServiceError>;
     /// Serves `PutItem`.
     async fn put_item(&self, ctx: &Ctx, input: PutItemInput) -> Result<PutItemOutput, ServiceError>;
+    /// Serves `PutResourcePolicy`.
+    async fn put_resource_policy(
+        &self,
+        ctx: &Ctx,
+        input: PutResourcePolicyInput,
+    ) -> Result<PutResourcePolicyOutput, ServiceError>;
     /// Serves `Query`.
     async fn query(&self, ctx: &Ctx, input: QueryInput) -> Result<QueryOutput, ServiceError>;
+    /// Serves `RestoreTableFromBackup`.
+    async fn restore_table_from_backup(
+        &self,
+        ctx: &Ctx,
+        input: RestoreTableFromBackupInput,
+    ) -> Result<RestoreTableFromBackupOutput, ServiceError>;
+    /// Serves `RestoreTableToPointInTime`.
+    async fn restore_table_to_point_in_time(
+        &self,
+        ctx: &Ctx,
+        input: RestoreTableToPointInTimeInput,
+    ) -> Result<RestoreTableToPointInTimeOutput, ServiceError>;
     /// Serves `Scan`.
     async fn scan(&self, ctx: &Ctx, input: ScanInput) -> Result<ScanOutput, ServiceError>;
     /// Serves `TagResource`.
@@ -84,10 +228,46 @@ pub trait Api: Send + Sync {
     ) -> Result<TransactWriteItemsOutput, ServiceError>;
     /// Serves `UntagResource`.
     async fn untag_resource(&self, ctx: &Ctx, input: UntagResourceInput) -> Result<UntagResourceOutput, ServiceError>;
+    /// Serves `UpdateContinuousBackups`.
+    async fn update_continuous_backups(
+        &self,
+        ctx: &Ctx,
+        input: UpdateContinuousBackupsInput,
+    ) -> Result<UpdateContinuousBackupsOutput, ServiceError>;
+    /// Serves `UpdateContributorInsights`.
+    async fn update_contributor_insights(
+        &self,
+        ctx: &Ctx,
+        input: UpdateContributorInsightsInput,
+    ) -> Result<UpdateContributorInsightsOutput, ServiceError>;
+    /// Serves `UpdateGlobalTable`.
+    async fn update_global_table(
+        &self,
+        ctx: &Ctx,
+        input: UpdateGlobalTableInput,
+    ) -> Result<UpdateGlobalTableOutput, ServiceError>;
+    /// Serves `UpdateGlobalTableSettings`.
+    async fn update_global_table_settings(
+        &self,
+        ctx: &Ctx,
+        input: UpdateGlobalTableSettingsInput,
+    ) -> Result<UpdateGlobalTableSettingsOutput, ServiceError>;
     /// Serves `UpdateItem`.
     async fn update_item(&self, ctx: &Ctx, input: UpdateItemInput) -> Result<UpdateItemOutput, ServiceError>;
+    /// Serves `UpdateKinesisStreamingDestination`.
+    async fn update_kinesis_streaming_destination(
+        &self,
+        ctx: &Ctx,
+        input: UpdateKinesisStreamingDestinationInput,
+    ) -> Result<UpdateKinesisStreamingDestinationOutput, ServiceError>;
     /// Serves `UpdateTable`.
     async fn update_table(&self, ctx: &Ctx, input: UpdateTableInput) -> Result<UpdateTableOutput, ServiceError>;
+    /// Serves `UpdateTableReplicaAutoScaling`.
+    async fn update_table_replica_auto_scaling(
+        &self,
+        ctx: &Ctx,
+        input: UpdateTableReplicaAutoScalingInput,
+    ) -> Result<UpdateTableReplicaAutoScalingOutput, ServiceError>;
     /// Serves `UpdateTimeToLive`.
     async fn update_time_to_live(
         &self,
@@ -104,28 +284,80 @@ pub async fn dispatch<A: Api + ?Sized>(
     input: Value,
 ) -> Result<Value, ServiceError> {
     match op.name {
+        "BatchExecuteStatement" => Ok(api.batch_execute_statement(ctx, typed(op, input)?).await?.into_value()),
         "BatchGetItem" => Ok(api.batch_get_item(ctx, typed(op, input)?).await?.into_value()),
         "BatchWriteItem" => Ok(api.batch_write_item(ctx, typed(op, input)?).await?.into_value()),
+        "CreateBackup" => Ok(api.create_backup(ctx, typed(op, input)?).await?.into_value()),
+        "CreateGlobalTable" => Ok(api.create_global_table(ctx, typed(op, input)?).await?.into_value()),
         "CreateTable" => Ok(api.create_table(ctx, typed(op, input)?).await?.into_value()),
+        "DeleteBackup" => Ok(api.delete_backup(ctx, typed(op, input)?).await?.into_value()),
         "DeleteItem" => Ok(api.delete_item(ctx, typed(op, input)?).await?.into_value()),
+        "DeleteResourcePolicy" => Ok(api.delete_resource_policy(ctx, typed(op, input)?).await?.into_value()),
         "DeleteTable" => Ok(api.delete_table(ctx, typed(op, input)?).await?.into_value()),
+        "DescribeBackup" => Ok(api.describe_backup(ctx, typed(op, input)?).await?.into_value()),
         "DescribeContinuousBackups" => Ok(api.describe_continuous_backups(ctx, typed(op, input)?).await?.into_value()),
+        "DescribeContributorInsights" => {
+            Ok(api.describe_contributor_insights(ctx, typed(op, input)?).await?.into_value())
+        }
         "DescribeEndpoints" => Ok(api.describe_endpoints(ctx, typed(op, input)?).await?.into_value()),
+        "DescribeExport" => Ok(api.describe_export(ctx, typed(op, input)?).await?.into_value()),
+        "DescribeGlobalTable" => Ok(api.describe_global_table(ctx, typed(op, input)?).await?.into_value()),
+        "DescribeGlobalTableSettings" => {
+            Ok(api.describe_global_table_settings(ctx, typed(op, input)?).await?.into_value())
+        }
+        "DescribeImport" => Ok(api.describe_import(ctx, typed(op, input)?).await?.into_value()),
+        "DescribeKinesisStreamingDestination" => {
+            Ok(api.describe_kinesis_streaming_destination(ctx, typed(op, input)?).await?.into_value())
+        }
         "DescribeLimits" => Ok(api.describe_limits(ctx, typed(op, input)?).await?.into_value()),
         "DescribeTable" => Ok(api.describe_table(ctx, typed(op, input)?).await?.into_value()),
+        "DescribeTableReplicaAutoScaling" => {
+            Ok(api.describe_table_replica_auto_scaling(ctx, typed(op, input)?).await?.into_value())
+        }
         "DescribeTimeToLive" => Ok(api.describe_time_to_live(ctx, typed(op, input)?).await?.into_value()),
+        "DisableKinesisStreamingDestination" => {
+            Ok(api.disable_kinesis_streaming_destination(ctx, typed(op, input)?).await?.into_value())
+        }
+        "EnableKinesisStreamingDestination" => {
+            Ok(api.enable_kinesis_streaming_destination(ctx, typed(op, input)?).await?.into_value())
+        }
+        "ExecuteStatement" => Ok(api.execute_statement(ctx, typed(op, input)?).await?.into_value()),
+        "ExecuteTransaction" => Ok(api.execute_transaction(ctx, typed(op, input)?).await?.into_value()),
+        "ExportTableToPointInTime" => Ok(api.export_table_to_point_in_time(ctx, typed(op, input)?).await?.into_value()),
         "GetItem" => Ok(api.get_item(ctx, typed(op, input)?).await?.into_value()),
+        "GetResourcePolicy" => Ok(api.get_resource_policy(ctx, typed(op, input)?).await?.into_value()),
+        "ImportTable" => Ok(api.import_table(ctx, typed(op, input)?).await?.into_value()),
+        "ListBackups" => Ok(api.list_backups(ctx, typed(op, input)?).await?.into_value()),
+        "ListContributorInsights" => Ok(api.list_contributor_insights(ctx, typed(op, input)?).await?.into_value()),
+        "ListExports" => Ok(api.list_exports(ctx, typed(op, input)?).await?.into_value()),
+        "ListGlobalTables" => Ok(api.list_global_tables(ctx, typed(op, input)?).await?.into_value()),
+        "ListImports" => Ok(api.list_imports(ctx, typed(op, input)?).await?.into_value()),
         "ListTables" => Ok(api.list_tables(ctx, typed(op, input)?).await?.into_value()),
         "ListTagsOfResource" => Ok(api.list_tags_of_resource(ctx, typed(op, input)?).await?.into_value()),
         "PutItem" => Ok(api.put_item(ctx, typed(op, input)?).await?.into_value()),
+        "PutResourcePolicy" => Ok(api.put_resource_policy(ctx, typed(op, input)?).await?.into_value()),
         "Query" => Ok(api.query(ctx, typed(op, input)?).await?.into_value()),
+        "RestoreTableFromBackup" => Ok(api.restore_table_from_backup(ctx, typed(op, input)?).await?.into_value()),
+        "RestoreTableToPointInTime" => {
+            Ok(api.restore_table_to_point_in_time(ctx, typed(op, input)?).await?.into_value())
+        }
         "Scan" => Ok(api.scan(ctx, typed(op, input)?).await?.into_value()),
         "TagResource" => Ok(api.tag_resource(ctx, typed(op, input)?).await?.into_value()),
         "TransactGetItems" => Ok(api.transact_get_items(ctx, typed(op, input)?).await?.into_value()),
         "TransactWriteItems" => Ok(api.transact_write_items(ctx, typed(op, input)?).await?.into_value()),
         "UntagResource" => Ok(api.untag_resource(ctx, typed(op, input)?).await?.into_value()),
+        "UpdateContinuousBackups" => Ok(api.update_continuous_backups(ctx, typed(op, input)?).await?.into_value()),
+        "UpdateContributorInsights" => Ok(api.update_contributor_insights(ctx, typed(op, input)?).await?.into_value()),
+        "UpdateGlobalTable" => Ok(api.update_global_table(ctx, typed(op, input)?).await?.into_value()),
+        "UpdateGlobalTableSettings" => Ok(api.update_global_table_settings(ctx, typed(op, input)?).await?.into_value()),
         "UpdateItem" => Ok(api.update_item(ctx, typed(op, input)?).await?.into_value()),
+        "UpdateKinesisStreamingDestination" => {
+            Ok(api.update_kinesis_streaming_destination(ctx, typed(op, input)?).await?.into_value())
+        }
         "UpdateTable" => Ok(api.update_table(ctx, typed(op, input)?).await?.into_value()),
+        "UpdateTableReplicaAutoScaling" => {
+            Ok(api.update_table_replica_auto_scaling(ctx, typed(op, input)?).await?.into_value())
+        }
         "UpdateTimeToLive" => Ok(api.update_time_to_live(ctx, typed(op, input)?).await?.into_value()),
         _ => Err(mismatch(op)),
     }
@@ -138,6 +370,18 @@ fn typed<T: FromValue>(op: &Operation, input: Value) -> Result<T, ServiceError> 
 fn mismatch(op: &Operation) -> ServiceError {
     ServiceError::server("InternalFailure", 500, format!("The input of {} did not fit its shape.", op.name))
 }
+
+/// Input of `DisableKinesisStreamingDestination`.
+pub type DisableKinesisStreamingDestinationInput = KinesisStreamingDestinationInput;
+
+/// Output of `DisableKinesisStreamingDestination`.
+pub type DisableKinesisStreamingDestinationOutput = KinesisStreamingDestinationOutput;
+
+/// Input of `EnableKinesisStreamingDestination`.
+pub type EnableKinesisStreamingDestinationInput = KinesisStreamingDestinationInput;
+
+/// Output of `EnableKinesisStreamingDestination`.
+pub type EnableKinesisStreamingDestinationOutput = KinesisStreamingDestinationOutput;
 
 /// Output of `TagResource`, which the model leaves empty.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -341,6 +585,486 @@ impl IntoValue for AttributeValueUpdate {
     }
 }
 
+/// Structure `AutoScalingPolicyDescription` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AutoScalingPolicyDescription {
+    pub policy_name: Option<String>,
+    pub target_tracking_scaling_policy_configuration:
+        Option<AutoScalingTargetTrackingScalingPolicyConfigurationDescription>,
+}
+
+impl FromValue for AutoScalingPolicyDescription {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { policy_name: m0, target_tracking_scaling_policy_configuration: m1 })
+    }
+}
+
+impl IntoValue for AutoScalingPolicyDescription {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        push(&mut out, 0, self.policy_name);
+        push(&mut out, 1, self.target_tracking_scaling_policy_configuration);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `AutoScalingPolicyUpdate` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AutoScalingPolicyUpdate {
+    pub policy_name: Option<String>,
+    pub target_tracking_scaling_policy_configuration: AutoScalingTargetTrackingScalingPolicyConfigurationUpdate,
+}
+
+impl FromValue for AutoScalingPolicyUpdate {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { policy_name: m0, target_tracking_scaling_policy_configuration: m1? })
+    }
+}
+
+impl IntoValue for AutoScalingPolicyUpdate {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        push(&mut out, 0, self.policy_name);
+        out.push((1, self.target_tracking_scaling_policy_configuration.into_value()));
+        Value::Struct(out)
+    }
+}
+
+/// Structure `AutoScalingSettingsDescription` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AutoScalingSettingsDescription {
+    pub minimum_units: Option<i64>,
+    pub maximum_units: Option<i64>,
+    pub auto_scaling_disabled: Option<bool>,
+    pub auto_scaling_role_arn: Option<String>,
+    pub scaling_policies: Option<Vec<AutoScalingPolicyDescription>>,
+}
+
+impl FromValue for AutoScalingSettingsDescription {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            minimum_units: m0,
+            maximum_units: m1,
+            auto_scaling_disabled: m2,
+            auto_scaling_role_arn: m3,
+            scaling_policies: m4,
+        })
+    }
+}
+
+impl IntoValue for AutoScalingSettingsDescription {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(5);
+        push(&mut out, 0, self.minimum_units);
+        push(&mut out, 1, self.maximum_units);
+        push(&mut out, 2, self.auto_scaling_disabled);
+        push(&mut out, 3, self.auto_scaling_role_arn);
+        push(&mut out, 4, self.scaling_policies);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `AutoScalingSettingsUpdate` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AutoScalingSettingsUpdate {
+    pub minimum_units: Option<i64>,
+    pub maximum_units: Option<i64>,
+    pub auto_scaling_disabled: Option<bool>,
+    pub auto_scaling_role_arn: Option<String>,
+    pub scaling_policy_update: Option<AutoScalingPolicyUpdate>,
+}
+
+impl FromValue for AutoScalingSettingsUpdate {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            minimum_units: m0,
+            maximum_units: m1,
+            auto_scaling_disabled: m2,
+            auto_scaling_role_arn: m3,
+            scaling_policy_update: m4,
+        })
+    }
+}
+
+impl IntoValue for AutoScalingSettingsUpdate {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(5);
+        push(&mut out, 0, self.minimum_units);
+        push(&mut out, 1, self.maximum_units);
+        push(&mut out, 2, self.auto_scaling_disabled);
+        push(&mut out, 3, self.auto_scaling_role_arn);
+        push(&mut out, 4, self.scaling_policy_update);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `AutoScalingTargetTrackingScalingPolicyConfigurationDescription` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AutoScalingTargetTrackingScalingPolicyConfigurationDescription {
+    pub disable_scale_in: Option<bool>,
+    pub scale_in_cooldown: Option<i32>,
+    pub scale_out_cooldown: Option<i32>,
+    pub target_value: f64,
+}
+
+impl FromValue for AutoScalingTargetTrackingScalingPolicyConfigurationDescription {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { disable_scale_in: m0, scale_in_cooldown: m1, scale_out_cooldown: m2, target_value: m3? })
+    }
+}
+
+impl IntoValue for AutoScalingTargetTrackingScalingPolicyConfigurationDescription {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(4);
+        push(&mut out, 0, self.disable_scale_in);
+        push(&mut out, 1, self.scale_in_cooldown);
+        push(&mut out, 2, self.scale_out_cooldown);
+        out.push((3, self.target_value.into_value()));
+        Value::Struct(out)
+    }
+}
+
+/// Structure `AutoScalingTargetTrackingScalingPolicyConfigurationUpdate` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AutoScalingTargetTrackingScalingPolicyConfigurationUpdate {
+    pub disable_scale_in: Option<bool>,
+    pub scale_in_cooldown: Option<i32>,
+    pub scale_out_cooldown: Option<i32>,
+    pub target_value: f64,
+}
+
+impl FromValue for AutoScalingTargetTrackingScalingPolicyConfigurationUpdate {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { disable_scale_in: m0, scale_in_cooldown: m1, scale_out_cooldown: m2, target_value: m3? })
+    }
+}
+
+impl IntoValue for AutoScalingTargetTrackingScalingPolicyConfigurationUpdate {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(4);
+        push(&mut out, 0, self.disable_scale_in);
+        push(&mut out, 1, self.scale_in_cooldown);
+        push(&mut out, 2, self.scale_out_cooldown);
+        out.push((3, self.target_value.into_value()));
+        Value::Struct(out)
+    }
+}
+
+/// Structure `BackupDescription` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BackupDescription {
+    pub backup_details: Option<BackupDetails>,
+    pub source_table_details: Option<SourceTableDetails>,
+    pub source_table_feature_details: Option<SourceTableFeatureDetails>,
+}
+
+impl FromValue for BackupDescription {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { backup_details: m0, source_table_details: m1, source_table_feature_details: m2 })
+    }
+}
+
+impl IntoValue for BackupDescription {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(3);
+        push(&mut out, 0, self.backup_details);
+        push(&mut out, 1, self.source_table_details);
+        push(&mut out, 2, self.source_table_feature_details);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `BackupDetails` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BackupDetails {
+    pub backup_arn: String,
+    pub backup_name: String,
+    pub backup_size_bytes: Option<i64>,
+    pub backup_status: String,
+    pub backup_type: String,
+    pub backup_creation_date_time: Millis,
+    pub backup_expiry_date_time: Option<Millis>,
+}
+
+impl FromValue for BackupDetails {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        let mut m5 = None;
+        let mut m6 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                5 => m5 = FromValue::from_value(v),
+                6 => m6 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            backup_arn: m0?,
+            backup_name: m1?,
+            backup_size_bytes: m2,
+            backup_status: m3?,
+            backup_type: m4?,
+            backup_creation_date_time: m5?,
+            backup_expiry_date_time: m6,
+        })
+    }
+}
+
+impl IntoValue for BackupDetails {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(7);
+        out.push((0, self.backup_arn.into_value()));
+        out.push((1, self.backup_name.into_value()));
+        push(&mut out, 2, self.backup_size_bytes);
+        out.push((3, self.backup_status.into_value()));
+        out.push((4, self.backup_type.into_value()));
+        out.push((5, self.backup_creation_date_time.into_value()));
+        push(&mut out, 6, self.backup_expiry_date_time);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `BackupSummary` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BackupSummary {
+    pub table_name: Option<String>,
+    pub table_id: Option<String>,
+    pub table_arn: Option<String>,
+    pub backup_arn: Option<String>,
+    pub backup_name: Option<String>,
+    pub backup_creation_date_time: Option<Millis>,
+    pub backup_expiry_date_time: Option<Millis>,
+    pub backup_status: Option<String>,
+    pub backup_type: Option<String>,
+    pub backup_size_bytes: Option<i64>,
+}
+
+impl FromValue for BackupSummary {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        let mut m5 = None;
+        let mut m6 = None;
+        let mut m7 = None;
+        let mut m8 = None;
+        let mut m9 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                5 => m5 = FromValue::from_value(v),
+                6 => m6 = FromValue::from_value(v),
+                7 => m7 = FromValue::from_value(v),
+                8 => m8 = FromValue::from_value(v),
+                9 => m9 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            table_name: m0,
+            table_id: m1,
+            table_arn: m2,
+            backup_arn: m3,
+            backup_name: m4,
+            backup_creation_date_time: m5,
+            backup_expiry_date_time: m6,
+            backup_status: m7,
+            backup_type: m8,
+            backup_size_bytes: m9,
+        })
+    }
+}
+
+impl IntoValue for BackupSummary {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(10);
+        push(&mut out, 0, self.table_name);
+        push(&mut out, 1, self.table_id);
+        push(&mut out, 2, self.table_arn);
+        push(&mut out, 3, self.backup_arn);
+        push(&mut out, 4, self.backup_name);
+        push(&mut out, 5, self.backup_creation_date_time);
+        push(&mut out, 6, self.backup_expiry_date_time);
+        push(&mut out, 7, self.backup_status);
+        push(&mut out, 8, self.backup_type);
+        push(&mut out, 9, self.backup_size_bytes);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `BatchExecuteStatementInput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BatchExecuteStatementInput {
+    pub statements: Vec<BatchStatementRequest>,
+    pub return_consumed_capacity: Option<String>,
+}
+
+impl FromValue for BatchExecuteStatementInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { statements: m0?, return_consumed_capacity: m1 })
+    }
+}
+
+impl IntoValue for BatchExecuteStatementInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        out.push((0, self.statements.into_value()));
+        push(&mut out, 1, self.return_consumed_capacity);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `BatchExecuteStatementOutput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BatchExecuteStatementOutput {
+    pub responses: Option<Vec<BatchStatementResponse>>,
+    pub consumed_capacity: Option<Vec<ConsumedCapacity>>,
+}
+
+impl FromValue for BatchExecuteStatementOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { responses: m0, consumed_capacity: m1 })
+    }
+}
+
+impl IntoValue for BatchExecuteStatementOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        push(&mut out, 0, self.responses);
+        push(&mut out, 1, self.consumed_capacity);
+        Value::Struct(out)
+    }
+}
+
 /// Structure `BatchGetItemInput` of the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BatchGetItemInput {
@@ -405,6 +1129,118 @@ impl IntoValue for BatchGetItemOutput {
         push(&mut out, 0, self.responses);
         push(&mut out, 1, self.unprocessed_keys);
         push(&mut out, 2, self.consumed_capacity);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `BatchStatementError` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BatchStatementError {
+    pub code: Option<String>,
+    pub message: Option<String>,
+    pub item: Option<BTreeMap<String, AttributeValue>>,
+}
+
+impl FromValue for BatchStatementError {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { code: m0, message: m1, item: m2 })
+    }
+}
+
+impl IntoValue for BatchStatementError {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(3);
+        push(&mut out, 0, self.code);
+        push(&mut out, 1, self.message);
+        push(&mut out, 2, self.item);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `BatchStatementRequest` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BatchStatementRequest {
+    pub statement: String,
+    pub parameters: Option<Vec<AttributeValue>>,
+    pub consistent_read: Option<bool>,
+    pub return_values_on_condition_check_failure: Option<String>,
+}
+
+impl FromValue for BatchStatementRequest {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { statement: m0?, parameters: m1, consistent_read: m2, return_values_on_condition_check_failure: m3 })
+    }
+}
+
+impl IntoValue for BatchStatementRequest {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(4);
+        out.push((0, self.statement.into_value()));
+        push(&mut out, 1, self.parameters);
+        push(&mut out, 2, self.consistent_read);
+        push(&mut out, 3, self.return_values_on_condition_check_failure);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `BatchStatementResponse` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BatchStatementResponse {
+    pub error: Option<BatchStatementError>,
+    pub table_name: Option<String>,
+    pub item: Option<BTreeMap<String, AttributeValue>>,
+}
+
+impl FromValue for BatchStatementResponse {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { error: m0, table_name: m1, item: m2 })
+    }
+}
+
+impl IntoValue for BatchStatementResponse {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(3);
+        push(&mut out, 0, self.error);
+        push(&mut out, 1, self.table_name);
+        push(&mut out, 2, self.item);
         Value::Struct(out)
     }
 }
@@ -764,6 +1600,106 @@ impl IntoValue for ContinuousBackupsDescription {
     }
 }
 
+/// Structure `ContributorInsightsSummary` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ContributorInsightsSummary {
+    pub table_name: Option<String>,
+    pub index_name: Option<String>,
+    pub contributor_insights_status: Option<String>,
+    pub contributor_insights_mode: Option<String>,
+}
+
+impl FromValue for ContributorInsightsSummary {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { table_name: m0, index_name: m1, contributor_insights_status: m2, contributor_insights_mode: m3 })
+    }
+}
+
+impl IntoValue for ContributorInsightsSummary {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(4);
+        push(&mut out, 0, self.table_name);
+        push(&mut out, 1, self.index_name);
+        push(&mut out, 2, self.contributor_insights_status);
+        push(&mut out, 3, self.contributor_insights_mode);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `CreateBackupInput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateBackupInput {
+    pub table_name: String,
+    pub backup_name: String,
+}
+
+impl FromValue for CreateBackupInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { table_name: m0?, backup_name: m1? })
+    }
+}
+
+impl IntoValue for CreateBackupInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        out.push((0, self.table_name.into_value()));
+        out.push((1, self.backup_name.into_value()));
+        Value::Struct(out)
+    }
+}
+
+/// Structure `CreateBackupOutput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateBackupOutput {
+    pub backup_details: Option<BackupDetails>,
+}
+
+impl FromValue for CreateBackupOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { backup_details: m0 })
+    }
+}
+
+impl IntoValue for CreateBackupOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        push(&mut out, 0, self.backup_details);
+        Value::Struct(out)
+    }
+}
+
 /// Structure `CreateGlobalSecondaryIndexAction` of the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CreateGlobalSecondaryIndexAction {
@@ -819,6 +1755,66 @@ impl IntoValue for CreateGlobalSecondaryIndexAction {
     }
 }
 
+/// Structure `CreateGlobalTableInput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateGlobalTableInput {
+    pub global_table_name: String,
+    pub replication_group: Vec<Replica>,
+}
+
+impl FromValue for CreateGlobalTableInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { global_table_name: m0?, replication_group: m1? })
+    }
+}
+
+impl IntoValue for CreateGlobalTableInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        out.push((0, self.global_table_name.into_value()));
+        out.push((1, self.replication_group.into_value()));
+        Value::Struct(out)
+    }
+}
+
+/// Structure `CreateGlobalTableOutput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateGlobalTableOutput {
+    pub global_table_description: Option<GlobalTableDescription>,
+}
+
+impl FromValue for CreateGlobalTableOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { global_table_description: m0 })
+    }
+}
+
+impl IntoValue for CreateGlobalTableOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        push(&mut out, 0, self.global_table_description);
+        Value::Struct(out)
+    }
+}
+
 /// Structure `CreateGlobalTableWitnessGroupMemberAction` of the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CreateGlobalTableWitnessGroupMemberAction {
@@ -840,6 +1836,34 @@ impl FromValue for CreateGlobalTableWitnessGroupMemberAction {
 }
 
 impl IntoValue for CreateGlobalTableWitnessGroupMemberAction {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        out.push((0, self.region_name.into_value()));
+        Value::Struct(out)
+    }
+}
+
+/// Structure `CreateReplicaAction` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateReplicaAction {
+    pub region_name: String,
+}
+
+impl FromValue for CreateReplicaAction {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { region_name: m0? })
+    }
+}
+
+impl IntoValue for CreateReplicaAction {
     fn into_value(self) -> Value {
         let mut out = Vec::with_capacity(1);
         out.push((0, self.region_name.into_value()));
@@ -1040,6 +2064,38 @@ impl IntoValue for CreateTableOutput {
     }
 }
 
+/// Structure `CsvOptions` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CsvOptions {
+    pub delimiter: Option<String>,
+    pub header_list: Option<Vec<String>>,
+}
+
+impl FromValue for CsvOptions {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { delimiter: m0, header_list: m1 })
+    }
+}
+
+impl IntoValue for CsvOptions {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        push(&mut out, 0, self.delimiter);
+        push(&mut out, 1, self.header_list);
+        Value::Struct(out)
+    }
+}
+
 /// Structure `Delete` of the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Delete {
@@ -1091,6 +2147,62 @@ impl IntoValue for Delete {
         push(&mut out, 3, self.expression_attribute_names);
         push(&mut out, 4, self.expression_attribute_values);
         push(&mut out, 5, self.return_values_on_condition_check_failure);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `DeleteBackupInput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteBackupInput {
+    pub backup_arn: String,
+}
+
+impl FromValue for DeleteBackupInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { backup_arn: m0? })
+    }
+}
+
+impl IntoValue for DeleteBackupInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        out.push((0, self.backup_arn.into_value()));
+        Value::Struct(out)
+    }
+}
+
+/// Structure `DeleteBackupOutput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteBackupOutput {
+    pub backup_description: Option<BackupDescription>,
+}
+
+impl FromValue for DeleteBackupOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { backup_description: m0 })
+    }
+}
+
+impl IntoValue for DeleteBackupOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        push(&mut out, 0, self.backup_description);
         Value::Struct(out)
     }
 }
@@ -1267,6 +2379,34 @@ impl IntoValue for DeleteItemOutput {
     }
 }
 
+/// Structure `DeleteReplicaAction` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteReplicaAction {
+    pub region_name: String,
+}
+
+impl FromValue for DeleteReplicaAction {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { region_name: m0? })
+    }
+}
+
+impl IntoValue for DeleteReplicaAction {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        out.push((0, self.region_name.into_value()));
+        Value::Struct(out)
+    }
+}
+
 /// Structure `DeleteReplicationGroupMemberAction` of the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteReplicationGroupMemberAction {
@@ -1319,6 +2459,66 @@ impl IntoValue for DeleteRequest {
     fn into_value(self) -> Value {
         let mut out = Vec::with_capacity(1);
         out.push((0, self.key.into_value()));
+        Value::Struct(out)
+    }
+}
+
+/// Structure `DeleteResourcePolicyInput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteResourcePolicyInput {
+    pub resource_arn: String,
+    pub expected_revision_id: Option<String>,
+}
+
+impl FromValue for DeleteResourcePolicyInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { resource_arn: m0?, expected_revision_id: m1 })
+    }
+}
+
+impl IntoValue for DeleteResourcePolicyInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        out.push((0, self.resource_arn.into_value()));
+        push(&mut out, 1, self.expected_revision_id);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `DeleteResourcePolicyOutput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteResourcePolicyOutput {
+    pub revision_id: Option<String>,
+}
+
+impl FromValue for DeleteResourcePolicyOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { revision_id: m0 })
+    }
+}
+
+impl IntoValue for DeleteResourcePolicyOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        push(&mut out, 0, self.revision_id);
         Value::Struct(out)
     }
 }
@@ -1379,6 +2579,62 @@ impl IntoValue for DeleteTableOutput {
     }
 }
 
+/// Structure `DescribeBackupInput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeBackupInput {
+    pub backup_arn: String,
+}
+
+impl FromValue for DescribeBackupInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { backup_arn: m0? })
+    }
+}
+
+impl IntoValue for DescribeBackupInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        out.push((0, self.backup_arn.into_value()));
+        Value::Struct(out)
+    }
+}
+
+/// Structure `DescribeBackupOutput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeBackupOutput {
+    pub backup_description: Option<BackupDescription>,
+}
+
+impl FromValue for DescribeBackupOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { backup_description: m0 })
+    }
+}
+
+impl IntoValue for DescribeBackupOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        push(&mut out, 0, self.backup_description);
+        Value::Struct(out)
+    }
+}
+
 /// Structure `DescribeContinuousBackupsInput` of the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribeContinuousBackupsInput {
@@ -1435,6 +2691,98 @@ impl IntoValue for DescribeContinuousBackupsOutput {
     }
 }
 
+/// Structure `DescribeContributorInsightsInput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeContributorInsightsInput {
+    pub table_name: String,
+    pub index_name: Option<String>,
+}
+
+impl FromValue for DescribeContributorInsightsInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { table_name: m0?, index_name: m1 })
+    }
+}
+
+impl IntoValue for DescribeContributorInsightsInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        out.push((0, self.table_name.into_value()));
+        push(&mut out, 1, self.index_name);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `DescribeContributorInsightsOutput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeContributorInsightsOutput {
+    pub table_name: Option<String>,
+    pub index_name: Option<String>,
+    pub contributor_insights_rule_list: Option<Vec<String>>,
+    pub contributor_insights_status: Option<String>,
+    pub last_update_date_time: Option<Millis>,
+    pub failure_exception: Option<FailureException>,
+    pub contributor_insights_mode: Option<String>,
+}
+
+impl FromValue for DescribeContributorInsightsOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        let mut m5 = None;
+        let mut m6 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                5 => m5 = FromValue::from_value(v),
+                6 => m6 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            table_name: m0,
+            index_name: m1,
+            contributor_insights_rule_list: m2,
+            contributor_insights_status: m3,
+            last_update_date_time: m4,
+            failure_exception: m5,
+            contributor_insights_mode: m6,
+        })
+    }
+}
+
+impl IntoValue for DescribeContributorInsightsOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(7);
+        push(&mut out, 0, self.table_name);
+        push(&mut out, 1, self.index_name);
+        push(&mut out, 2, self.contributor_insights_rule_list);
+        push(&mut out, 3, self.contributor_insights_status);
+        push(&mut out, 4, self.last_update_date_time);
+        push(&mut out, 5, self.failure_exception);
+        push(&mut out, 6, self.contributor_insights_mode);
+        Value::Struct(out)
+    }
+}
+
 /// Structure `DescribeEndpointsRequest` of the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribeEndpointsInput {}
@@ -1478,6 +2826,294 @@ impl IntoValue for DescribeEndpointsOutput {
     fn into_value(self) -> Value {
         let mut out = Vec::with_capacity(1);
         out.push((0, self.endpoints.into_value()));
+        Value::Struct(out)
+    }
+}
+
+/// Structure `DescribeExportInput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeExportInput {
+    pub export_arn: String,
+}
+
+impl FromValue for DescribeExportInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { export_arn: m0? })
+    }
+}
+
+impl IntoValue for DescribeExportInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        out.push((0, self.export_arn.into_value()));
+        Value::Struct(out)
+    }
+}
+
+/// Structure `DescribeExportOutput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeExportOutput {
+    pub export_description: Option<ExportDescription>,
+}
+
+impl FromValue for DescribeExportOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { export_description: m0 })
+    }
+}
+
+impl IntoValue for DescribeExportOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        push(&mut out, 0, self.export_description);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `DescribeGlobalTableInput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeGlobalTableInput {
+    pub global_table_name: String,
+}
+
+impl FromValue for DescribeGlobalTableInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { global_table_name: m0? })
+    }
+}
+
+impl IntoValue for DescribeGlobalTableInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        out.push((0, self.global_table_name.into_value()));
+        Value::Struct(out)
+    }
+}
+
+/// Structure `DescribeGlobalTableOutput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeGlobalTableOutput {
+    pub global_table_description: Option<GlobalTableDescription>,
+}
+
+impl FromValue for DescribeGlobalTableOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { global_table_description: m0 })
+    }
+}
+
+impl IntoValue for DescribeGlobalTableOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        push(&mut out, 0, self.global_table_description);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `DescribeGlobalTableSettingsInput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeGlobalTableSettingsInput {
+    pub global_table_name: String,
+}
+
+impl FromValue for DescribeGlobalTableSettingsInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { global_table_name: m0? })
+    }
+}
+
+impl IntoValue for DescribeGlobalTableSettingsInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        out.push((0, self.global_table_name.into_value()));
+        Value::Struct(out)
+    }
+}
+
+/// Structure `DescribeGlobalTableSettingsOutput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeGlobalTableSettingsOutput {
+    pub global_table_name: Option<String>,
+    pub replica_settings: Option<Vec<ReplicaSettingsDescription>>,
+}
+
+impl FromValue for DescribeGlobalTableSettingsOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { global_table_name: m0, replica_settings: m1 })
+    }
+}
+
+impl IntoValue for DescribeGlobalTableSettingsOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        push(&mut out, 0, self.global_table_name);
+        push(&mut out, 1, self.replica_settings);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `DescribeImportInput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeImportInput {
+    pub import_arn: String,
+}
+
+impl FromValue for DescribeImportInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { import_arn: m0? })
+    }
+}
+
+impl IntoValue for DescribeImportInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        out.push((0, self.import_arn.into_value()));
+        Value::Struct(out)
+    }
+}
+
+/// Structure `DescribeImportOutput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeImportOutput {
+    pub import_table_description: ImportTableDescription,
+}
+
+impl FromValue for DescribeImportOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { import_table_description: m0? })
+    }
+}
+
+impl IntoValue for DescribeImportOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        out.push((0, self.import_table_description.into_value()));
+        Value::Struct(out)
+    }
+}
+
+/// Structure `DescribeKinesisStreamingDestinationInput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeKinesisStreamingDestinationInput {
+    pub table_name: String,
+}
+
+impl FromValue for DescribeKinesisStreamingDestinationInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { table_name: m0? })
+    }
+}
+
+impl IntoValue for DescribeKinesisStreamingDestinationInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        out.push((0, self.table_name.into_value()));
+        Value::Struct(out)
+    }
+}
+
+/// Structure `DescribeKinesisStreamingDestinationOutput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeKinesisStreamingDestinationOutput {
+    pub table_name: Option<String>,
+    pub kinesis_data_stream_destinations: Option<Vec<KinesisDataStreamDestination>>,
+}
+
+impl FromValue for DescribeKinesisStreamingDestinationOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { table_name: m0, kinesis_data_stream_destinations: m1 })
+    }
+}
+
+impl IntoValue for DescribeKinesisStreamingDestinationOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        push(&mut out, 0, self.table_name);
+        push(&mut out, 1, self.kinesis_data_stream_destinations);
         Value::Struct(out)
     }
 }
@@ -1602,6 +3238,62 @@ impl IntoValue for DescribeTableOutput {
     }
 }
 
+/// Structure `DescribeTableReplicaAutoScalingInput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeTableReplicaAutoScalingInput {
+    pub table_name: String,
+}
+
+impl FromValue for DescribeTableReplicaAutoScalingInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { table_name: m0? })
+    }
+}
+
+impl IntoValue for DescribeTableReplicaAutoScalingInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        out.push((0, self.table_name.into_value()));
+        Value::Struct(out)
+    }
+}
+
+/// Structure `DescribeTableReplicaAutoScalingOutput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeTableReplicaAutoScalingOutput {
+    pub table_auto_scaling_description: Option<TableAutoScalingDescription>,
+}
+
+impl FromValue for DescribeTableReplicaAutoScalingOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { table_auto_scaling_description: m0 })
+    }
+}
+
+impl IntoValue for DescribeTableReplicaAutoScalingOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        push(&mut out, 0, self.table_auto_scaling_description);
+        Value::Struct(out)
+    }
+}
+
 /// Structure `DescribeTimeToLiveInput` of the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribeTimeToLiveInput {
@@ -1658,6 +3350,34 @@ impl IntoValue for DescribeTimeToLiveOutput {
     }
 }
 
+/// Structure `EnableKinesisStreamingConfiguration` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EnableKinesisStreamingConfiguration {
+    pub approximate_creation_date_time_precision: Option<String>,
+}
+
+impl FromValue for EnableKinesisStreamingConfiguration {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { approximate_creation_date_time_precision: m0 })
+    }
+}
+
+impl IntoValue for EnableKinesisStreamingConfiguration {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        push(&mut out, 0, self.approximate_creation_date_time_precision);
+        Value::Struct(out)
+    }
+}
+
 /// Structure `Endpoint` of the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Endpoint {
@@ -1686,6 +3406,174 @@ impl IntoValue for Endpoint {
         let mut out = Vec::with_capacity(2);
         out.push((0, self.address.into_value()));
         out.push((1, self.cache_period_in_minutes.into_value()));
+        Value::Struct(out)
+    }
+}
+
+/// Structure `ExecuteStatementInput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ExecuteStatementInput {
+    pub statement: String,
+    pub parameters: Option<Vec<AttributeValue>>,
+    pub consistent_read: Option<bool>,
+    pub next_token: Option<String>,
+    pub return_consumed_capacity: Option<String>,
+    pub limit: Option<i32>,
+    pub return_values_on_condition_check_failure: Option<String>,
+}
+
+impl FromValue for ExecuteStatementInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        let mut m5 = None;
+        let mut m6 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                5 => m5 = FromValue::from_value(v),
+                6 => m6 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            statement: m0?,
+            parameters: m1,
+            consistent_read: m2,
+            next_token: m3,
+            return_consumed_capacity: m4,
+            limit: m5,
+            return_values_on_condition_check_failure: m6,
+        })
+    }
+}
+
+impl IntoValue for ExecuteStatementInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(7);
+        out.push((0, self.statement.into_value()));
+        push(&mut out, 1, self.parameters);
+        push(&mut out, 2, self.consistent_read);
+        push(&mut out, 3, self.next_token);
+        push(&mut out, 4, self.return_consumed_capacity);
+        push(&mut out, 5, self.limit);
+        push(&mut out, 6, self.return_values_on_condition_check_failure);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `ExecuteStatementOutput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ExecuteStatementOutput {
+    pub items: Option<Vec<BTreeMap<String, AttributeValue>>>,
+    pub next_token: Option<String>,
+    pub consumed_capacity: Option<ConsumedCapacity>,
+    pub last_evaluated_key: Option<BTreeMap<String, AttributeValue>>,
+}
+
+impl FromValue for ExecuteStatementOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { items: m0, next_token: m1, consumed_capacity: m2, last_evaluated_key: m3 })
+    }
+}
+
+impl IntoValue for ExecuteStatementOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(4);
+        push(&mut out, 0, self.items);
+        push(&mut out, 1, self.next_token);
+        push(&mut out, 2, self.consumed_capacity);
+        push(&mut out, 3, self.last_evaluated_key);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `ExecuteTransactionInput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ExecuteTransactionInput {
+    pub transact_statements: Vec<ParameterizedStatement>,
+    pub client_request_token: Option<String>,
+    pub return_consumed_capacity: Option<String>,
+}
+
+impl FromValue for ExecuteTransactionInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { transact_statements: m0?, client_request_token: m1, return_consumed_capacity: m2 })
+    }
+}
+
+impl IntoValue for ExecuteTransactionInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(3);
+        out.push((0, self.transact_statements.into_value()));
+        push(&mut out, 1, self.client_request_token);
+        push(&mut out, 2, self.return_consumed_capacity);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `ExecuteTransactionOutput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ExecuteTransactionOutput {
+    pub responses: Option<Vec<ItemResponse>>,
+    pub consumed_capacity: Option<Vec<ConsumedCapacity>>,
+}
+
+impl FromValue for ExecuteTransactionOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { responses: m0, consumed_capacity: m1 })
+    }
+}
+
+impl IntoValue for ExecuteTransactionOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        push(&mut out, 0, self.responses);
+        push(&mut out, 1, self.consumed_capacity);
         Value::Struct(out)
     }
 }
@@ -1726,6 +3614,312 @@ impl IntoValue for ExpectedAttributeValue {
         push(&mut out, 1, self.exists);
         push(&mut out, 2, self.comparison_operator);
         push(&mut out, 3, self.attribute_value_list);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `ExportDescription` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ExportDescription {
+    pub export_arn: Option<String>,
+    pub export_status: Option<String>,
+    pub start_time: Option<Millis>,
+    pub end_time: Option<Millis>,
+    pub export_manifest: Option<String>,
+    pub table_arn: Option<String>,
+    pub table_id: Option<String>,
+    pub export_time: Option<Millis>,
+    pub client_token: Option<String>,
+    pub s3_bucket: Option<String>,
+    pub s3_bucket_owner: Option<String>,
+    pub s3_prefix: Option<String>,
+    pub s3_sse_algorithm: Option<String>,
+    pub s3_sse_kms_key_id: Option<String>,
+    pub failure_code: Option<String>,
+    pub failure_message: Option<String>,
+    pub export_format: Option<String>,
+    pub billed_size_bytes: Option<i64>,
+    pub item_count: Option<i64>,
+    pub export_type: Option<String>,
+    pub incremental_export_specification: Option<IncrementalExportSpecification>,
+}
+
+impl FromValue for ExportDescription {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        let mut m5 = None;
+        let mut m6 = None;
+        let mut m7 = None;
+        let mut m8 = None;
+        let mut m9 = None;
+        let mut m10 = None;
+        let mut m11 = None;
+        let mut m12 = None;
+        let mut m13 = None;
+        let mut m14 = None;
+        let mut m15 = None;
+        let mut m16 = None;
+        let mut m17 = None;
+        let mut m18 = None;
+        let mut m19 = None;
+        let mut m20 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                5 => m5 = FromValue::from_value(v),
+                6 => m6 = FromValue::from_value(v),
+                7 => m7 = FromValue::from_value(v),
+                8 => m8 = FromValue::from_value(v),
+                9 => m9 = FromValue::from_value(v),
+                10 => m10 = FromValue::from_value(v),
+                11 => m11 = FromValue::from_value(v),
+                12 => m12 = FromValue::from_value(v),
+                13 => m13 = FromValue::from_value(v),
+                14 => m14 = FromValue::from_value(v),
+                15 => m15 = FromValue::from_value(v),
+                16 => m16 = FromValue::from_value(v),
+                17 => m17 = FromValue::from_value(v),
+                18 => m18 = FromValue::from_value(v),
+                19 => m19 = FromValue::from_value(v),
+                20 => m20 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            export_arn: m0,
+            export_status: m1,
+            start_time: m2,
+            end_time: m3,
+            export_manifest: m4,
+            table_arn: m5,
+            table_id: m6,
+            export_time: m7,
+            client_token: m8,
+            s3_bucket: m9,
+            s3_bucket_owner: m10,
+            s3_prefix: m11,
+            s3_sse_algorithm: m12,
+            s3_sse_kms_key_id: m13,
+            failure_code: m14,
+            failure_message: m15,
+            export_format: m16,
+            billed_size_bytes: m17,
+            item_count: m18,
+            export_type: m19,
+            incremental_export_specification: m20,
+        })
+    }
+}
+
+impl IntoValue for ExportDescription {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(21);
+        push(&mut out, 0, self.export_arn);
+        push(&mut out, 1, self.export_status);
+        push(&mut out, 2, self.start_time);
+        push(&mut out, 3, self.end_time);
+        push(&mut out, 4, self.export_manifest);
+        push(&mut out, 5, self.table_arn);
+        push(&mut out, 6, self.table_id);
+        push(&mut out, 7, self.export_time);
+        push(&mut out, 8, self.client_token);
+        push(&mut out, 9, self.s3_bucket);
+        push(&mut out, 10, self.s3_bucket_owner);
+        push(&mut out, 11, self.s3_prefix);
+        push(&mut out, 12, self.s3_sse_algorithm);
+        push(&mut out, 13, self.s3_sse_kms_key_id);
+        push(&mut out, 14, self.failure_code);
+        push(&mut out, 15, self.failure_message);
+        push(&mut out, 16, self.export_format);
+        push(&mut out, 17, self.billed_size_bytes);
+        push(&mut out, 18, self.item_count);
+        push(&mut out, 19, self.export_type);
+        push(&mut out, 20, self.incremental_export_specification);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `ExportSummary` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ExportSummary {
+    pub export_arn: Option<String>,
+    pub export_status: Option<String>,
+    pub export_type: Option<String>,
+}
+
+impl FromValue for ExportSummary {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { export_arn: m0, export_status: m1, export_type: m2 })
+    }
+}
+
+impl IntoValue for ExportSummary {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(3);
+        push(&mut out, 0, self.export_arn);
+        push(&mut out, 1, self.export_status);
+        push(&mut out, 2, self.export_type);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `ExportTableToPointInTimeInput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ExportTableToPointInTimeInput {
+    pub table_arn: String,
+    pub export_time: Option<Millis>,
+    pub client_token: Option<String>,
+    pub s3_bucket: String,
+    pub s3_bucket_owner: Option<String>,
+    pub s3_prefix: Option<String>,
+    pub s3_sse_algorithm: Option<String>,
+    pub s3_sse_kms_key_id: Option<String>,
+    pub export_format: Option<String>,
+    pub export_type: Option<String>,
+    pub incremental_export_specification: Option<IncrementalExportSpecification>,
+}
+
+impl FromValue for ExportTableToPointInTimeInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        let mut m5 = None;
+        let mut m6 = None;
+        let mut m7 = None;
+        let mut m8 = None;
+        let mut m9 = None;
+        let mut m10 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                5 => m5 = FromValue::from_value(v),
+                6 => m6 = FromValue::from_value(v),
+                7 => m7 = FromValue::from_value(v),
+                8 => m8 = FromValue::from_value(v),
+                9 => m9 = FromValue::from_value(v),
+                10 => m10 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            table_arn: m0?,
+            export_time: m1,
+            client_token: m2,
+            s3_bucket: m3?,
+            s3_bucket_owner: m4,
+            s3_prefix: m5,
+            s3_sse_algorithm: m6,
+            s3_sse_kms_key_id: m7,
+            export_format: m8,
+            export_type: m9,
+            incremental_export_specification: m10,
+        })
+    }
+}
+
+impl IntoValue for ExportTableToPointInTimeInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(11);
+        out.push((0, self.table_arn.into_value()));
+        push(&mut out, 1, self.export_time);
+        push(&mut out, 2, self.client_token);
+        out.push((3, self.s3_bucket.into_value()));
+        push(&mut out, 4, self.s3_bucket_owner);
+        push(&mut out, 5, self.s3_prefix);
+        push(&mut out, 6, self.s3_sse_algorithm);
+        push(&mut out, 7, self.s3_sse_kms_key_id);
+        push(&mut out, 8, self.export_format);
+        push(&mut out, 9, self.export_type);
+        push(&mut out, 10, self.incremental_export_specification);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `ExportTableToPointInTimeOutput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ExportTableToPointInTimeOutput {
+    pub export_description: Option<ExportDescription>,
+}
+
+impl FromValue for ExportTableToPointInTimeOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { export_description: m0 })
+    }
+}
+
+impl IntoValue for ExportTableToPointInTimeOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        push(&mut out, 0, self.export_description);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `FailureException` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FailureException {
+    pub exception_name: Option<String>,
+    pub exception_description: Option<String>,
+}
+
+impl FromValue for FailureException {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { exception_name: m0, exception_description: m1 })
+    }
+}
+
+impl IntoValue for FailureException {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        push(&mut out, 0, self.exception_name);
+        push(&mut out, 1, self.exception_description);
         Value::Struct(out)
     }
 }
@@ -1862,6 +4056,66 @@ impl IntoValue for GetItemOutput {
     }
 }
 
+/// Structure `GetResourcePolicyInput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetResourcePolicyInput {
+    pub resource_arn: String,
+}
+
+impl FromValue for GetResourcePolicyInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { resource_arn: m0? })
+    }
+}
+
+impl IntoValue for GetResourcePolicyInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        out.push((0, self.resource_arn.into_value()));
+        Value::Struct(out)
+    }
+}
+
+/// Structure `GetResourcePolicyOutput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetResourcePolicyOutput {
+    pub policy: Option<String>,
+    pub revision_id: Option<String>,
+}
+
+impl FromValue for GetResourcePolicyOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { policy: m0, revision_id: m1 })
+    }
+}
+
+impl IntoValue for GetResourcePolicyOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        push(&mut out, 0, self.policy);
+        push(&mut out, 1, self.revision_id);
+        Value::Struct(out)
+    }
+}
+
 /// Structure `GlobalSecondaryIndex` of the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GlobalSecondaryIndex {
@@ -1913,6 +4167,38 @@ impl IntoValue for GlobalSecondaryIndex {
         push(&mut out, 3, self.provisioned_throughput);
         push(&mut out, 4, self.on_demand_throughput);
         push(&mut out, 5, self.warm_throughput);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `GlobalSecondaryIndexAutoScalingUpdate` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GlobalSecondaryIndexAutoScalingUpdate {
+    pub index_name: Option<String>,
+    pub provisioned_write_capacity_auto_scaling_update: Option<AutoScalingSettingsUpdate>,
+}
+
+impl FromValue for GlobalSecondaryIndexAutoScalingUpdate {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { index_name: m0, provisioned_write_capacity_auto_scaling_update: m1 })
+    }
+}
+
+impl IntoValue for GlobalSecondaryIndexAutoScalingUpdate {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        push(&mut out, 0, self.index_name);
+        push(&mut out, 1, self.provisioned_write_capacity_auto_scaling_update);
         Value::Struct(out)
     }
 }
@@ -1997,6 +4283,56 @@ impl IntoValue for GlobalSecondaryIndexDescription {
     }
 }
 
+/// Structure `GlobalSecondaryIndexInfo` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GlobalSecondaryIndexInfo {
+    pub index_name: Option<String>,
+    pub key_schema: Option<Vec<KeySchemaElement>>,
+    pub projection: Option<Projection>,
+    pub provisioned_throughput: Option<ProvisionedThroughput>,
+    pub on_demand_throughput: Option<OnDemandThroughput>,
+}
+
+impl FromValue for GlobalSecondaryIndexInfo {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            index_name: m0,
+            key_schema: m1,
+            projection: m2,
+            provisioned_throughput: m3,
+            on_demand_throughput: m4,
+        })
+    }
+}
+
+impl IntoValue for GlobalSecondaryIndexInfo {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(5);
+        push(&mut out, 0, self.index_name);
+        push(&mut out, 1, self.key_schema);
+        push(&mut out, 2, self.projection);
+        push(&mut out, 3, self.provisioned_throughput);
+        push(&mut out, 4, self.on_demand_throughput);
+        Value::Struct(out)
+    }
+}
+
 /// Structure `GlobalSecondaryIndexUpdate` of the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GlobalSecondaryIndexUpdate {
@@ -2069,6 +4405,128 @@ impl IntoValue for GlobalSecondaryIndexWarmThroughputDescription {
     }
 }
 
+/// Structure `GlobalTable` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GlobalTable {
+    pub global_table_name: Option<String>,
+    pub replication_group: Option<Vec<Replica>>,
+}
+
+impl FromValue for GlobalTable {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { global_table_name: m0, replication_group: m1 })
+    }
+}
+
+impl IntoValue for GlobalTable {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        push(&mut out, 0, self.global_table_name);
+        push(&mut out, 1, self.replication_group);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `GlobalTableDescription` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GlobalTableDescription {
+    pub replication_group: Option<Vec<ReplicaDescription>>,
+    pub global_table_arn: Option<String>,
+    pub creation_date_time: Option<Millis>,
+    pub global_table_status: Option<String>,
+    pub global_table_name: Option<String>,
+}
+
+impl FromValue for GlobalTableDescription {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            replication_group: m0,
+            global_table_arn: m1,
+            creation_date_time: m2,
+            global_table_status: m3,
+            global_table_name: m4,
+        })
+    }
+}
+
+impl IntoValue for GlobalTableDescription {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(5);
+        push(&mut out, 0, self.replication_group);
+        push(&mut out, 1, self.global_table_arn);
+        push(&mut out, 2, self.creation_date_time);
+        push(&mut out, 3, self.global_table_status);
+        push(&mut out, 4, self.global_table_name);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `GlobalTableGlobalSecondaryIndexSettingsUpdate` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GlobalTableGlobalSecondaryIndexSettingsUpdate {
+    pub index_name: String,
+    pub provisioned_write_capacity_units: Option<i64>,
+    pub provisioned_write_capacity_auto_scaling_settings_update: Option<AutoScalingSettingsUpdate>,
+}
+
+impl FromValue for GlobalTableGlobalSecondaryIndexSettingsUpdate {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            index_name: m0?,
+            provisioned_write_capacity_units: m1,
+            provisioned_write_capacity_auto_scaling_settings_update: m2,
+        })
+    }
+}
+
+impl IntoValue for GlobalTableGlobalSecondaryIndexSettingsUpdate {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(3);
+        out.push((0, self.index_name.into_value()));
+        push(&mut out, 1, self.provisioned_write_capacity_units);
+        push(&mut out, 2, self.provisioned_write_capacity_auto_scaling_settings_update);
+        Value::Struct(out)
+    }
+}
+
 /// Structure `GlobalTableWitnessDescription` of the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GlobalTableWitnessDescription {
@@ -2129,6 +4587,338 @@ impl IntoValue for GlobalTableWitnessGroupUpdate {
         let mut out = Vec::with_capacity(2);
         push(&mut out, 0, self.create);
         push(&mut out, 1, self.delete);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `ImportSummary` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ImportSummary {
+    pub import_arn: Option<String>,
+    pub import_status: Option<String>,
+    pub table_arn: Option<String>,
+    pub s3_bucket_source: Option<S3BucketSource>,
+    pub cloud_watch_log_group_arn: Option<String>,
+    pub input_format: Option<String>,
+    pub start_time: Option<Millis>,
+    pub end_time: Option<Millis>,
+}
+
+impl FromValue for ImportSummary {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        let mut m5 = None;
+        let mut m6 = None;
+        let mut m7 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                5 => m5 = FromValue::from_value(v),
+                6 => m6 = FromValue::from_value(v),
+                7 => m7 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            import_arn: m0,
+            import_status: m1,
+            table_arn: m2,
+            s3_bucket_source: m3,
+            cloud_watch_log_group_arn: m4,
+            input_format: m5,
+            start_time: m6,
+            end_time: m7,
+        })
+    }
+}
+
+impl IntoValue for ImportSummary {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(8);
+        push(&mut out, 0, self.import_arn);
+        push(&mut out, 1, self.import_status);
+        push(&mut out, 2, self.table_arn);
+        push(&mut out, 3, self.s3_bucket_source);
+        push(&mut out, 4, self.cloud_watch_log_group_arn);
+        push(&mut out, 5, self.input_format);
+        push(&mut out, 6, self.start_time);
+        push(&mut out, 7, self.end_time);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `ImportTableDescription` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ImportTableDescription {
+    pub import_arn: Option<String>,
+    pub import_status: Option<String>,
+    pub table_arn: Option<String>,
+    pub table_id: Option<String>,
+    pub client_token: Option<String>,
+    pub s3_bucket_source: Option<S3BucketSource>,
+    pub error_count: Option<i64>,
+    pub cloud_watch_log_group_arn: Option<String>,
+    pub input_format: Option<String>,
+    pub input_format_options: Option<InputFormatOptions>,
+    pub input_compression_type: Option<String>,
+    pub table_creation_parameters: Option<TableCreationParameters>,
+    pub start_time: Option<Millis>,
+    pub end_time: Option<Millis>,
+    pub processed_size_bytes: Option<i64>,
+    pub processed_item_count: Option<i64>,
+    pub imported_item_count: Option<i64>,
+    pub failure_code: Option<String>,
+    pub failure_message: Option<String>,
+}
+
+impl FromValue for ImportTableDescription {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        let mut m5 = None;
+        let mut m6 = None;
+        let mut m7 = None;
+        let mut m8 = None;
+        let mut m9 = None;
+        let mut m10 = None;
+        let mut m11 = None;
+        let mut m12 = None;
+        let mut m13 = None;
+        let mut m14 = None;
+        let mut m15 = None;
+        let mut m16 = None;
+        let mut m17 = None;
+        let mut m18 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                5 => m5 = FromValue::from_value(v),
+                6 => m6 = FromValue::from_value(v),
+                7 => m7 = FromValue::from_value(v),
+                8 => m8 = FromValue::from_value(v),
+                9 => m9 = FromValue::from_value(v),
+                10 => m10 = FromValue::from_value(v),
+                11 => m11 = FromValue::from_value(v),
+                12 => m12 = FromValue::from_value(v),
+                13 => m13 = FromValue::from_value(v),
+                14 => m14 = FromValue::from_value(v),
+                15 => m15 = FromValue::from_value(v),
+                16 => m16 = FromValue::from_value(v),
+                17 => m17 = FromValue::from_value(v),
+                18 => m18 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            import_arn: m0,
+            import_status: m1,
+            table_arn: m2,
+            table_id: m3,
+            client_token: m4,
+            s3_bucket_source: m5,
+            error_count: m6,
+            cloud_watch_log_group_arn: m7,
+            input_format: m8,
+            input_format_options: m9,
+            input_compression_type: m10,
+            table_creation_parameters: m11,
+            start_time: m12,
+            end_time: m13,
+            processed_size_bytes: m14,
+            processed_item_count: m15,
+            imported_item_count: m16,
+            failure_code: m17,
+            failure_message: m18,
+        })
+    }
+}
+
+impl IntoValue for ImportTableDescription {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(19);
+        push(&mut out, 0, self.import_arn);
+        push(&mut out, 1, self.import_status);
+        push(&mut out, 2, self.table_arn);
+        push(&mut out, 3, self.table_id);
+        push(&mut out, 4, self.client_token);
+        push(&mut out, 5, self.s3_bucket_source);
+        push(&mut out, 6, self.error_count);
+        push(&mut out, 7, self.cloud_watch_log_group_arn);
+        push(&mut out, 8, self.input_format);
+        push(&mut out, 9, self.input_format_options);
+        push(&mut out, 10, self.input_compression_type);
+        push(&mut out, 11, self.table_creation_parameters);
+        push(&mut out, 12, self.start_time);
+        push(&mut out, 13, self.end_time);
+        push(&mut out, 14, self.processed_size_bytes);
+        push(&mut out, 15, self.processed_item_count);
+        push(&mut out, 16, self.imported_item_count);
+        push(&mut out, 17, self.failure_code);
+        push(&mut out, 18, self.failure_message);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `ImportTableInput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ImportTableInput {
+    pub client_token: Option<String>,
+    pub s3_bucket_source: S3BucketSource,
+    pub input_format: String,
+    pub input_format_options: Option<InputFormatOptions>,
+    pub input_compression_type: Option<String>,
+    pub table_creation_parameters: TableCreationParameters,
+}
+
+impl FromValue for ImportTableInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        let mut m5 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                5 => m5 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            client_token: m0,
+            s3_bucket_source: m1?,
+            input_format: m2?,
+            input_format_options: m3,
+            input_compression_type: m4,
+            table_creation_parameters: m5?,
+        })
+    }
+}
+
+impl IntoValue for ImportTableInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(6);
+        push(&mut out, 0, self.client_token);
+        out.push((1, self.s3_bucket_source.into_value()));
+        out.push((2, self.input_format.into_value()));
+        push(&mut out, 3, self.input_format_options);
+        push(&mut out, 4, self.input_compression_type);
+        out.push((5, self.table_creation_parameters.into_value()));
+        Value::Struct(out)
+    }
+}
+
+/// Structure `ImportTableOutput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ImportTableOutput {
+    pub import_table_description: ImportTableDescription,
+}
+
+impl FromValue for ImportTableOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { import_table_description: m0? })
+    }
+}
+
+impl IntoValue for ImportTableOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        out.push((0, self.import_table_description.into_value()));
+        Value::Struct(out)
+    }
+}
+
+/// Structure `IncrementalExportSpecification` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct IncrementalExportSpecification {
+    pub export_from_time: Option<Millis>,
+    pub export_to_time: Option<Millis>,
+    pub export_view_type: Option<String>,
+}
+
+impl FromValue for IncrementalExportSpecification {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { export_from_time: m0, export_to_time: m1, export_view_type: m2 })
+    }
+}
+
+impl IntoValue for IncrementalExportSpecification {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(3);
+        push(&mut out, 0, self.export_from_time);
+        push(&mut out, 1, self.export_to_time);
+        push(&mut out, 2, self.export_view_type);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `InputFormatOptions` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InputFormatOptions {
+    pub csv: Option<CsvOptions>,
+}
+
+impl FromValue for InputFormatOptions {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { csv: m0 })
+    }
+}
+
+impl IntoValue for InputFormatOptions {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        push(&mut out, 0, self.csv);
         Value::Struct(out)
     }
 }
@@ -2271,6 +5061,491 @@ impl IntoValue for KeysAndAttributes {
         push(&mut out, 2, self.consistent_read);
         push(&mut out, 3, self.projection_expression);
         push(&mut out, 4, self.expression_attribute_names);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `KinesisDataStreamDestination` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct KinesisDataStreamDestination {
+    pub stream_arn: Option<String>,
+    pub destination_status: Option<String>,
+    pub destination_status_description: Option<String>,
+    pub approximate_creation_date_time_precision: Option<String>,
+}
+
+impl FromValue for KinesisDataStreamDestination {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            stream_arn: m0,
+            destination_status: m1,
+            destination_status_description: m2,
+            approximate_creation_date_time_precision: m3,
+        })
+    }
+}
+
+impl IntoValue for KinesisDataStreamDestination {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(4);
+        push(&mut out, 0, self.stream_arn);
+        push(&mut out, 1, self.destination_status);
+        push(&mut out, 2, self.destination_status_description);
+        push(&mut out, 3, self.approximate_creation_date_time_precision);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `KinesisStreamingDestinationInput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct KinesisStreamingDestinationInput {
+    pub table_name: String,
+    pub stream_arn: String,
+    pub enable_kinesis_streaming_configuration: Option<EnableKinesisStreamingConfiguration>,
+}
+
+impl FromValue for KinesisStreamingDestinationInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { table_name: m0?, stream_arn: m1?, enable_kinesis_streaming_configuration: m2 })
+    }
+}
+
+impl IntoValue for KinesisStreamingDestinationInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(3);
+        out.push((0, self.table_name.into_value()));
+        out.push((1, self.stream_arn.into_value()));
+        push(&mut out, 2, self.enable_kinesis_streaming_configuration);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `KinesisStreamingDestinationOutput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct KinesisStreamingDestinationOutput {
+    pub table_name: Option<String>,
+    pub stream_arn: Option<String>,
+    pub destination_status: Option<String>,
+    pub enable_kinesis_streaming_configuration: Option<EnableKinesisStreamingConfiguration>,
+}
+
+impl FromValue for KinesisStreamingDestinationOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            table_name: m0,
+            stream_arn: m1,
+            destination_status: m2,
+            enable_kinesis_streaming_configuration: m3,
+        })
+    }
+}
+
+impl IntoValue for KinesisStreamingDestinationOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(4);
+        push(&mut out, 0, self.table_name);
+        push(&mut out, 1, self.stream_arn);
+        push(&mut out, 2, self.destination_status);
+        push(&mut out, 3, self.enable_kinesis_streaming_configuration);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `ListBackupsInput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListBackupsInput {
+    pub table_name: Option<String>,
+    pub limit: Option<i32>,
+    pub time_range_lower_bound: Option<Millis>,
+    pub time_range_upper_bound: Option<Millis>,
+    pub exclusive_start_backup_arn: Option<String>,
+    pub backup_type: Option<String>,
+}
+
+impl FromValue for ListBackupsInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        let mut m5 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                5 => m5 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            table_name: m0,
+            limit: m1,
+            time_range_lower_bound: m2,
+            time_range_upper_bound: m3,
+            exclusive_start_backup_arn: m4,
+            backup_type: m5,
+        })
+    }
+}
+
+impl IntoValue for ListBackupsInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(6);
+        push(&mut out, 0, self.table_name);
+        push(&mut out, 1, self.limit);
+        push(&mut out, 2, self.time_range_lower_bound);
+        push(&mut out, 3, self.time_range_upper_bound);
+        push(&mut out, 4, self.exclusive_start_backup_arn);
+        push(&mut out, 5, self.backup_type);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `ListBackupsOutput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListBackupsOutput {
+    pub backup_summaries: Option<Vec<BackupSummary>>,
+    pub last_evaluated_backup_arn: Option<String>,
+}
+
+impl FromValue for ListBackupsOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { backup_summaries: m0, last_evaluated_backup_arn: m1 })
+    }
+}
+
+impl IntoValue for ListBackupsOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        push(&mut out, 0, self.backup_summaries);
+        push(&mut out, 1, self.last_evaluated_backup_arn);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `ListContributorInsightsInput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListContributorInsightsInput {
+    pub table_name: Option<String>,
+    pub next_token: Option<String>,
+    pub max_results: Option<i32>,
+}
+
+impl FromValue for ListContributorInsightsInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { table_name: m0, next_token: m1, max_results: m2 })
+    }
+}
+
+impl IntoValue for ListContributorInsightsInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(3);
+        push(&mut out, 0, self.table_name);
+        push(&mut out, 1, self.next_token);
+        push(&mut out, 2, self.max_results);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `ListContributorInsightsOutput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListContributorInsightsOutput {
+    pub contributor_insights_summaries: Option<Vec<ContributorInsightsSummary>>,
+    pub next_token: Option<String>,
+}
+
+impl FromValue for ListContributorInsightsOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { contributor_insights_summaries: m0, next_token: m1 })
+    }
+}
+
+impl IntoValue for ListContributorInsightsOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        push(&mut out, 0, self.contributor_insights_summaries);
+        push(&mut out, 1, self.next_token);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `ListExportsInput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListExportsInput {
+    pub table_arn: Option<String>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+}
+
+impl FromValue for ListExportsInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { table_arn: m0, max_results: m1, next_token: m2 })
+    }
+}
+
+impl IntoValue for ListExportsInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(3);
+        push(&mut out, 0, self.table_arn);
+        push(&mut out, 1, self.max_results);
+        push(&mut out, 2, self.next_token);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `ListExportsOutput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListExportsOutput {
+    pub export_summaries: Option<Vec<ExportSummary>>,
+    pub next_token: Option<String>,
+}
+
+impl FromValue for ListExportsOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { export_summaries: m0, next_token: m1 })
+    }
+}
+
+impl IntoValue for ListExportsOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        push(&mut out, 0, self.export_summaries);
+        push(&mut out, 1, self.next_token);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `ListGlobalTablesInput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListGlobalTablesInput {
+    pub exclusive_start_global_table_name: Option<String>,
+    pub limit: Option<i32>,
+    pub region_name: Option<String>,
+}
+
+impl FromValue for ListGlobalTablesInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { exclusive_start_global_table_name: m0, limit: m1, region_name: m2 })
+    }
+}
+
+impl IntoValue for ListGlobalTablesInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(3);
+        push(&mut out, 0, self.exclusive_start_global_table_name);
+        push(&mut out, 1, self.limit);
+        push(&mut out, 2, self.region_name);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `ListGlobalTablesOutput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListGlobalTablesOutput {
+    pub global_tables: Option<Vec<GlobalTable>>,
+    pub last_evaluated_global_table_name: Option<String>,
+}
+
+impl FromValue for ListGlobalTablesOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { global_tables: m0, last_evaluated_global_table_name: m1 })
+    }
+}
+
+impl IntoValue for ListGlobalTablesOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        push(&mut out, 0, self.global_tables);
+        push(&mut out, 1, self.last_evaluated_global_table_name);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `ListImportsInput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListImportsInput {
+    pub table_arn: Option<String>,
+    pub page_size: Option<i32>,
+    pub next_token: Option<String>,
+}
+
+impl FromValue for ListImportsInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { table_arn: m0, page_size: m1, next_token: m2 })
+    }
+}
+
+impl IntoValue for ListImportsInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(3);
+        push(&mut out, 0, self.table_arn);
+        push(&mut out, 1, self.page_size);
+        push(&mut out, 2, self.next_token);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `ListImportsOutput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListImportsOutput {
+    pub import_summary_list: Option<Vec<ImportSummary>>,
+    pub next_token: Option<String>,
+}
+
+impl FromValue for ListImportsOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { import_summary_list: m0, next_token: m1 })
+    }
+}
+
+impl IntoValue for ListImportsOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        push(&mut out, 0, self.import_summary_list);
+        push(&mut out, 1, self.next_token);
         Value::Struct(out)
     }
 }
@@ -2494,6 +5769,42 @@ impl IntoValue for LocalSecondaryIndexDescription {
     }
 }
 
+/// Structure `LocalSecondaryIndexInfo` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LocalSecondaryIndexInfo {
+    pub index_name: Option<String>,
+    pub key_schema: Option<Vec<KeySchemaElement>>,
+    pub projection: Option<Projection>,
+}
+
+impl FromValue for LocalSecondaryIndexInfo {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { index_name: m0, key_schema: m1, projection: m2 })
+    }
+}
+
+impl IntoValue for LocalSecondaryIndexInfo {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(3);
+        push(&mut out, 0, self.index_name);
+        push(&mut out, 1, self.key_schema);
+        push(&mut out, 2, self.projection);
+        Value::Struct(out)
+    }
+}
+
 /// Structure `OnDemandThroughput` of the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OnDemandThroughput {
@@ -2554,6 +5865,42 @@ impl IntoValue for OnDemandThroughputOverride {
     }
 }
 
+/// Structure `ParameterizedStatement` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ParameterizedStatement {
+    pub statement: String,
+    pub parameters: Option<Vec<AttributeValue>>,
+    pub return_values_on_condition_check_failure: Option<String>,
+}
+
+impl FromValue for ParameterizedStatement {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { statement: m0?, parameters: m1, return_values_on_condition_check_failure: m2 })
+    }
+}
+
+impl IntoValue for ParameterizedStatement {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(3);
+        out.push((0, self.statement.into_value()));
+        push(&mut out, 1, self.parameters);
+        push(&mut out, 2, self.return_values_on_condition_check_failure);
+        Value::Struct(out)
+    }
+}
+
 /// Structure `PointInTimeRecoveryDescription` of the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PointInTimeRecoveryDescription {
@@ -2595,6 +5942,38 @@ impl IntoValue for PointInTimeRecoveryDescription {
         push(&mut out, 1, self.recovery_period_in_days);
         push(&mut out, 2, self.earliest_restorable_date_time);
         push(&mut out, 3, self.latest_restorable_date_time);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `PointInTimeRecoverySpecification` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PointInTimeRecoverySpecification {
+    pub point_in_time_recovery_enabled: bool,
+    pub recovery_period_in_days: Option<i32>,
+}
+
+impl FromValue for PointInTimeRecoverySpecification {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { point_in_time_recovery_enabled: m0?, recovery_period_in_days: m1 })
+    }
+}
+
+impl IntoValue for PointInTimeRecoverySpecification {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        out.push((0, self.point_in_time_recovery_enabled.into_value()));
+        push(&mut out, 1, self.recovery_period_in_days);
         Value::Struct(out)
     }
 }
@@ -2940,6 +6319,74 @@ impl IntoValue for PutRequest {
     }
 }
 
+/// Structure `PutResourcePolicyInput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutResourcePolicyInput {
+    pub resource_arn: String,
+    pub policy: String,
+    pub expected_revision_id: Option<String>,
+    pub confirm_remove_self_resource_access: Option<bool>,
+}
+
+impl FromValue for PutResourcePolicyInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { resource_arn: m0?, policy: m1?, expected_revision_id: m2, confirm_remove_self_resource_access: m3 })
+    }
+}
+
+impl IntoValue for PutResourcePolicyInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(4);
+        out.push((0, self.resource_arn.into_value()));
+        out.push((1, self.policy.into_value()));
+        push(&mut out, 2, self.expected_revision_id);
+        push(&mut out, 3, self.confirm_remove_self_resource_access);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `PutResourcePolicyOutput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutResourcePolicyOutput {
+    pub revision_id: Option<String>,
+}
+
+impl FromValue for PutResourcePolicyOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { revision_id: m0 })
+    }
+}
+
+impl IntoValue for PutResourcePolicyOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        push(&mut out, 0, self.revision_id);
+        Value::Struct(out)
+    }
+}
+
 /// Structure `QueryInput` of the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct QueryInput {
@@ -3094,6 +6541,124 @@ impl IntoValue for QueryOutput {
     }
 }
 
+/// Structure `Replica` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Replica {
+    pub region_name: Option<String>,
+}
+
+impl FromValue for Replica {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { region_name: m0 })
+    }
+}
+
+impl IntoValue for Replica {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        push(&mut out, 0, self.region_name);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `ReplicaAutoScalingDescription` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReplicaAutoScalingDescription {
+    pub region_name: Option<String>,
+    pub global_secondary_indexes: Option<Vec<ReplicaGlobalSecondaryIndexAutoScalingDescription>>,
+    pub replica_provisioned_read_capacity_auto_scaling_settings: Option<AutoScalingSettingsDescription>,
+    pub replica_provisioned_write_capacity_auto_scaling_settings: Option<AutoScalingSettingsDescription>,
+    pub replica_status: Option<String>,
+}
+
+impl FromValue for ReplicaAutoScalingDescription {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            region_name: m0,
+            global_secondary_indexes: m1,
+            replica_provisioned_read_capacity_auto_scaling_settings: m2,
+            replica_provisioned_write_capacity_auto_scaling_settings: m3,
+            replica_status: m4,
+        })
+    }
+}
+
+impl IntoValue for ReplicaAutoScalingDescription {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(5);
+        push(&mut out, 0, self.region_name);
+        push(&mut out, 1, self.global_secondary_indexes);
+        push(&mut out, 2, self.replica_provisioned_read_capacity_auto_scaling_settings);
+        push(&mut out, 3, self.replica_provisioned_write_capacity_auto_scaling_settings);
+        push(&mut out, 4, self.replica_status);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `ReplicaAutoScalingUpdate` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReplicaAutoScalingUpdate {
+    pub region_name: String,
+    pub replica_global_secondary_index_updates: Option<Vec<ReplicaGlobalSecondaryIndexAutoScalingUpdate>>,
+    pub replica_provisioned_read_capacity_auto_scaling_update: Option<AutoScalingSettingsUpdate>,
+}
+
+impl FromValue for ReplicaAutoScalingUpdate {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            region_name: m0?,
+            replica_global_secondary_index_updates: m1,
+            replica_provisioned_read_capacity_auto_scaling_update: m2,
+        })
+    }
+}
+
+impl IntoValue for ReplicaAutoScalingUpdate {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(3);
+        out.push((0, self.region_name.into_value()));
+        push(&mut out, 1, self.replica_global_secondary_index_updates);
+        push(&mut out, 2, self.replica_provisioned_read_capacity_auto_scaling_update);
+        Value::Struct(out)
+    }
+}
+
 /// Structure `ReplicaDescription` of the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReplicaDescription {
@@ -3220,6 +6785,83 @@ impl IntoValue for ReplicaGlobalSecondaryIndex {
     }
 }
 
+/// Structure `ReplicaGlobalSecondaryIndexAutoScalingDescription` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReplicaGlobalSecondaryIndexAutoScalingDescription {
+    pub index_name: Option<String>,
+    pub index_status: Option<String>,
+    pub provisioned_read_capacity_auto_scaling_settings: Option<AutoScalingSettingsDescription>,
+    pub provisioned_write_capacity_auto_scaling_settings: Option<AutoScalingSettingsDescription>,
+}
+
+impl FromValue for ReplicaGlobalSecondaryIndexAutoScalingDescription {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            index_name: m0,
+            index_status: m1,
+            provisioned_read_capacity_auto_scaling_settings: m2,
+            provisioned_write_capacity_auto_scaling_settings: m3,
+        })
+    }
+}
+
+impl IntoValue for ReplicaGlobalSecondaryIndexAutoScalingDescription {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(4);
+        push(&mut out, 0, self.index_name);
+        push(&mut out, 1, self.index_status);
+        push(&mut out, 2, self.provisioned_read_capacity_auto_scaling_settings);
+        push(&mut out, 3, self.provisioned_write_capacity_auto_scaling_settings);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `ReplicaGlobalSecondaryIndexAutoScalingUpdate` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReplicaGlobalSecondaryIndexAutoScalingUpdate {
+    pub index_name: Option<String>,
+    pub provisioned_read_capacity_auto_scaling_update: Option<AutoScalingSettingsUpdate>,
+}
+
+impl FromValue for ReplicaGlobalSecondaryIndexAutoScalingUpdate {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { index_name: m0, provisioned_read_capacity_auto_scaling_update: m1 })
+    }
+}
+
+impl IntoValue for ReplicaGlobalSecondaryIndexAutoScalingUpdate {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        push(&mut out, 0, self.index_name);
+        push(&mut out, 1, self.provisioned_read_capacity_auto_scaling_update);
+        Value::Struct(out)
+    }
+}
+
 /// Structure `ReplicaGlobalSecondaryIndexDescription` of the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReplicaGlobalSecondaryIndexDescription {
@@ -3261,6 +6903,253 @@ impl IntoValue for ReplicaGlobalSecondaryIndexDescription {
         push(&mut out, 1, self.provisioned_throughput_override);
         push(&mut out, 2, self.on_demand_throughput_override);
         push(&mut out, 3, self.warm_throughput);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `ReplicaGlobalSecondaryIndexSettingsDescription` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReplicaGlobalSecondaryIndexSettingsDescription {
+    pub index_name: String,
+    pub index_status: Option<String>,
+    pub provisioned_read_capacity_units: Option<i64>,
+    pub provisioned_read_capacity_auto_scaling_settings: Option<AutoScalingSettingsDescription>,
+    pub provisioned_write_capacity_units: Option<i64>,
+    pub provisioned_write_capacity_auto_scaling_settings: Option<AutoScalingSettingsDescription>,
+}
+
+impl FromValue for ReplicaGlobalSecondaryIndexSettingsDescription {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        let mut m5 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                5 => m5 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            index_name: m0?,
+            index_status: m1,
+            provisioned_read_capacity_units: m2,
+            provisioned_read_capacity_auto_scaling_settings: m3,
+            provisioned_write_capacity_units: m4,
+            provisioned_write_capacity_auto_scaling_settings: m5,
+        })
+    }
+}
+
+impl IntoValue for ReplicaGlobalSecondaryIndexSettingsDescription {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(6);
+        out.push((0, self.index_name.into_value()));
+        push(&mut out, 1, self.index_status);
+        push(&mut out, 2, self.provisioned_read_capacity_units);
+        push(&mut out, 3, self.provisioned_read_capacity_auto_scaling_settings);
+        push(&mut out, 4, self.provisioned_write_capacity_units);
+        push(&mut out, 5, self.provisioned_write_capacity_auto_scaling_settings);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `ReplicaGlobalSecondaryIndexSettingsUpdate` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReplicaGlobalSecondaryIndexSettingsUpdate {
+    pub index_name: String,
+    pub provisioned_read_capacity_units: Option<i64>,
+    pub provisioned_read_capacity_auto_scaling_settings_update: Option<AutoScalingSettingsUpdate>,
+}
+
+impl FromValue for ReplicaGlobalSecondaryIndexSettingsUpdate {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            index_name: m0?,
+            provisioned_read_capacity_units: m1,
+            provisioned_read_capacity_auto_scaling_settings_update: m2,
+        })
+    }
+}
+
+impl IntoValue for ReplicaGlobalSecondaryIndexSettingsUpdate {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(3);
+        out.push((0, self.index_name.into_value()));
+        push(&mut out, 1, self.provisioned_read_capacity_units);
+        push(&mut out, 2, self.provisioned_read_capacity_auto_scaling_settings_update);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `ReplicaSettingsDescription` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReplicaSettingsDescription {
+    pub region_name: String,
+    pub replica_status: Option<String>,
+    pub replica_billing_mode_summary: Option<BillingModeSummary>,
+    pub replica_provisioned_read_capacity_units: Option<i64>,
+    pub replica_provisioned_read_capacity_auto_scaling_settings: Option<AutoScalingSettingsDescription>,
+    pub replica_provisioned_write_capacity_units: Option<i64>,
+    pub replica_provisioned_write_capacity_auto_scaling_settings: Option<AutoScalingSettingsDescription>,
+    pub replica_global_secondary_index_settings: Option<Vec<ReplicaGlobalSecondaryIndexSettingsDescription>>,
+    pub replica_table_class_summary: Option<TableClassSummary>,
+}
+
+impl FromValue for ReplicaSettingsDescription {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        let mut m5 = None;
+        let mut m6 = None;
+        let mut m7 = None;
+        let mut m8 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                5 => m5 = FromValue::from_value(v),
+                6 => m6 = FromValue::from_value(v),
+                7 => m7 = FromValue::from_value(v),
+                8 => m8 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            region_name: m0?,
+            replica_status: m1,
+            replica_billing_mode_summary: m2,
+            replica_provisioned_read_capacity_units: m3,
+            replica_provisioned_read_capacity_auto_scaling_settings: m4,
+            replica_provisioned_write_capacity_units: m5,
+            replica_provisioned_write_capacity_auto_scaling_settings: m6,
+            replica_global_secondary_index_settings: m7,
+            replica_table_class_summary: m8,
+        })
+    }
+}
+
+impl IntoValue for ReplicaSettingsDescription {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(9);
+        out.push((0, self.region_name.into_value()));
+        push(&mut out, 1, self.replica_status);
+        push(&mut out, 2, self.replica_billing_mode_summary);
+        push(&mut out, 3, self.replica_provisioned_read_capacity_units);
+        push(&mut out, 4, self.replica_provisioned_read_capacity_auto_scaling_settings);
+        push(&mut out, 5, self.replica_provisioned_write_capacity_units);
+        push(&mut out, 6, self.replica_provisioned_write_capacity_auto_scaling_settings);
+        push(&mut out, 7, self.replica_global_secondary_index_settings);
+        push(&mut out, 8, self.replica_table_class_summary);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `ReplicaSettingsUpdate` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReplicaSettingsUpdate {
+    pub region_name: String,
+    pub replica_provisioned_read_capacity_units: Option<i64>,
+    pub replica_provisioned_read_capacity_auto_scaling_settings_update: Option<AutoScalingSettingsUpdate>,
+    pub replica_global_secondary_index_settings_update: Option<Vec<ReplicaGlobalSecondaryIndexSettingsUpdate>>,
+    pub replica_table_class: Option<String>,
+}
+
+impl FromValue for ReplicaSettingsUpdate {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            region_name: m0?,
+            replica_provisioned_read_capacity_units: m1,
+            replica_provisioned_read_capacity_auto_scaling_settings_update: m2,
+            replica_global_secondary_index_settings_update: m3,
+            replica_table_class: m4,
+        })
+    }
+}
+
+impl IntoValue for ReplicaSettingsUpdate {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(5);
+        out.push((0, self.region_name.into_value()));
+        push(&mut out, 1, self.replica_provisioned_read_capacity_units);
+        push(&mut out, 2, self.replica_provisioned_read_capacity_auto_scaling_settings_update);
+        push(&mut out, 3, self.replica_global_secondary_index_settings_update);
+        push(&mut out, 4, self.replica_table_class);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `ReplicaUpdate` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReplicaUpdate {
+    pub create: Option<CreateReplicaAction>,
+    pub delete: Option<DeleteReplicaAction>,
+}
+
+impl FromValue for ReplicaUpdate {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { create: m0, delete: m1 })
+    }
+}
+
+impl IntoValue for ReplicaUpdate {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        push(&mut out, 0, self.create);
+        push(&mut out, 1, self.delete);
         Value::Struct(out)
     }
 }
@@ -3337,6 +7226,243 @@ impl IntoValue for RestoreSummary {
         push(&mut out, 1, self.source_table_arn);
         out.push((2, self.restore_date_time.into_value()));
         out.push((3, self.restore_in_progress.into_value()));
+        Value::Struct(out)
+    }
+}
+
+/// Structure `RestoreTableFromBackupInput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RestoreTableFromBackupInput {
+    pub target_table_name: String,
+    pub backup_arn: String,
+    pub billing_mode_override: Option<String>,
+    pub global_secondary_index_override: Option<Vec<GlobalSecondaryIndex>>,
+    pub local_secondary_index_override: Option<Vec<LocalSecondaryIndex>>,
+    pub provisioned_throughput_override: Option<ProvisionedThroughput>,
+    pub on_demand_throughput_override: Option<OnDemandThroughput>,
+    pub sse_specification_override: Option<SSESpecification>,
+}
+
+impl FromValue for RestoreTableFromBackupInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        let mut m5 = None;
+        let mut m6 = None;
+        let mut m7 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                5 => m5 = FromValue::from_value(v),
+                6 => m6 = FromValue::from_value(v),
+                7 => m7 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            target_table_name: m0?,
+            backup_arn: m1?,
+            billing_mode_override: m2,
+            global_secondary_index_override: m3,
+            local_secondary_index_override: m4,
+            provisioned_throughput_override: m5,
+            on_demand_throughput_override: m6,
+            sse_specification_override: m7,
+        })
+    }
+}
+
+impl IntoValue for RestoreTableFromBackupInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(8);
+        out.push((0, self.target_table_name.into_value()));
+        out.push((1, self.backup_arn.into_value()));
+        push(&mut out, 2, self.billing_mode_override);
+        push(&mut out, 3, self.global_secondary_index_override);
+        push(&mut out, 4, self.local_secondary_index_override);
+        push(&mut out, 5, self.provisioned_throughput_override);
+        push(&mut out, 6, self.on_demand_throughput_override);
+        push(&mut out, 7, self.sse_specification_override);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `RestoreTableFromBackupOutput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RestoreTableFromBackupOutput {
+    pub table_description: Option<TableDescription>,
+}
+
+impl FromValue for RestoreTableFromBackupOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { table_description: m0 })
+    }
+}
+
+impl IntoValue for RestoreTableFromBackupOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        push(&mut out, 0, self.table_description);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `RestoreTableToPointInTimeInput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RestoreTableToPointInTimeInput {
+    pub source_table_arn: Option<String>,
+    pub source_table_name: Option<String>,
+    pub target_table_name: String,
+    pub use_latest_restorable_time: Option<bool>,
+    pub restore_date_time: Option<Millis>,
+    pub billing_mode_override: Option<String>,
+    pub global_secondary_index_override: Option<Vec<GlobalSecondaryIndex>>,
+    pub local_secondary_index_override: Option<Vec<LocalSecondaryIndex>>,
+    pub provisioned_throughput_override: Option<ProvisionedThroughput>,
+    pub on_demand_throughput_override: Option<OnDemandThroughput>,
+    pub sse_specification_override: Option<SSESpecification>,
+}
+
+impl FromValue for RestoreTableToPointInTimeInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        let mut m5 = None;
+        let mut m6 = None;
+        let mut m7 = None;
+        let mut m8 = None;
+        let mut m9 = None;
+        let mut m10 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                5 => m5 = FromValue::from_value(v),
+                6 => m6 = FromValue::from_value(v),
+                7 => m7 = FromValue::from_value(v),
+                8 => m8 = FromValue::from_value(v),
+                9 => m9 = FromValue::from_value(v),
+                10 => m10 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            source_table_arn: m0,
+            source_table_name: m1,
+            target_table_name: m2?,
+            use_latest_restorable_time: m3,
+            restore_date_time: m4,
+            billing_mode_override: m5,
+            global_secondary_index_override: m6,
+            local_secondary_index_override: m7,
+            provisioned_throughput_override: m8,
+            on_demand_throughput_override: m9,
+            sse_specification_override: m10,
+        })
+    }
+}
+
+impl IntoValue for RestoreTableToPointInTimeInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(11);
+        push(&mut out, 0, self.source_table_arn);
+        push(&mut out, 1, self.source_table_name);
+        out.push((2, self.target_table_name.into_value()));
+        push(&mut out, 3, self.use_latest_restorable_time);
+        push(&mut out, 4, self.restore_date_time);
+        push(&mut out, 5, self.billing_mode_override);
+        push(&mut out, 6, self.global_secondary_index_override);
+        push(&mut out, 7, self.local_secondary_index_override);
+        push(&mut out, 8, self.provisioned_throughput_override);
+        push(&mut out, 9, self.on_demand_throughput_override);
+        push(&mut out, 10, self.sse_specification_override);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `RestoreTableToPointInTimeOutput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RestoreTableToPointInTimeOutput {
+    pub table_description: Option<TableDescription>,
+}
+
+impl FromValue for RestoreTableToPointInTimeOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { table_description: m0 })
+    }
+}
+
+impl IntoValue for RestoreTableToPointInTimeOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        push(&mut out, 0, self.table_description);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `S3BucketSource` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct S3BucketSource {
+    pub s3_bucket_owner: Option<String>,
+    pub s3_bucket: String,
+    pub s3_key_prefix: Option<String>,
+}
+
+impl FromValue for S3BucketSource {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { s3_bucket_owner: m0, s3_bucket: m1?, s3_key_prefix: m2 })
+    }
+}
+
+impl IntoValue for S3BucketSource {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(3);
+        push(&mut out, 0, self.s3_bucket_owner);
+        out.push((1, self.s3_bucket.into_value()));
+        push(&mut out, 2, self.s3_key_prefix);
         Value::Struct(out)
     }
 }
@@ -3566,6 +7692,131 @@ impl IntoValue for ScanOutput {
     }
 }
 
+/// Structure `SourceTableDetails` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SourceTableDetails {
+    pub table_name: String,
+    pub table_id: String,
+    pub table_arn: Option<String>,
+    pub table_size_bytes: Option<i64>,
+    pub key_schema: Vec<KeySchemaElement>,
+    pub table_creation_date_time: Millis,
+    pub provisioned_throughput: ProvisionedThroughput,
+    pub on_demand_throughput: Option<OnDemandThroughput>,
+    pub item_count: Option<i64>,
+    pub billing_mode: Option<String>,
+}
+
+impl FromValue for SourceTableDetails {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        let mut m5 = None;
+        let mut m6 = None;
+        let mut m7 = None;
+        let mut m8 = None;
+        let mut m9 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                5 => m5 = FromValue::from_value(v),
+                6 => m6 = FromValue::from_value(v),
+                7 => m7 = FromValue::from_value(v),
+                8 => m8 = FromValue::from_value(v),
+                9 => m9 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            table_name: m0?,
+            table_id: m1?,
+            table_arn: m2,
+            table_size_bytes: m3,
+            key_schema: m4?,
+            table_creation_date_time: m5?,
+            provisioned_throughput: m6?,
+            on_demand_throughput: m7,
+            item_count: m8,
+            billing_mode: m9,
+        })
+    }
+}
+
+impl IntoValue for SourceTableDetails {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(10);
+        out.push((0, self.table_name.into_value()));
+        out.push((1, self.table_id.into_value()));
+        push(&mut out, 2, self.table_arn);
+        push(&mut out, 3, self.table_size_bytes);
+        out.push((4, self.key_schema.into_value()));
+        out.push((5, self.table_creation_date_time.into_value()));
+        out.push((6, self.provisioned_throughput.into_value()));
+        push(&mut out, 7, self.on_demand_throughput);
+        push(&mut out, 8, self.item_count);
+        push(&mut out, 9, self.billing_mode);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `SourceTableFeatureDetails` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SourceTableFeatureDetails {
+    pub local_secondary_indexes: Option<Vec<LocalSecondaryIndexInfo>>,
+    pub global_secondary_indexes: Option<Vec<GlobalSecondaryIndexInfo>>,
+    pub stream_description: Option<StreamSpecification>,
+    pub time_to_live_description: Option<TimeToLiveDescription>,
+    pub sse_description: Option<SSEDescription>,
+}
+
+impl FromValue for SourceTableFeatureDetails {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            local_secondary_indexes: m0,
+            global_secondary_indexes: m1,
+            stream_description: m2,
+            time_to_live_description: m3,
+            sse_description: m4,
+        })
+    }
+}
+
+impl IntoValue for SourceTableFeatureDetails {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(5);
+        push(&mut out, 0, self.local_secondary_indexes);
+        push(&mut out, 1, self.global_secondary_indexes);
+        push(&mut out, 2, self.stream_description);
+        push(&mut out, 3, self.time_to_live_description);
+        push(&mut out, 4, self.sse_description);
+        Value::Struct(out)
+    }
+}
+
 /// Structure `StreamSpecification` of the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StreamSpecification {
@@ -3598,6 +7849,42 @@ impl IntoValue for StreamSpecification {
     }
 }
 
+/// Structure `TableAutoScalingDescription` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TableAutoScalingDescription {
+    pub table_name: Option<String>,
+    pub table_status: Option<String>,
+    pub replicas: Option<Vec<ReplicaAutoScalingDescription>>,
+}
+
+impl FromValue for TableAutoScalingDescription {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { table_name: m0, table_status: m1, replicas: m2 })
+    }
+}
+
+impl IntoValue for TableAutoScalingDescription {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(3);
+        push(&mut out, 0, self.table_name);
+        push(&mut out, 1, self.table_status);
+        push(&mut out, 2, self.replicas);
+        Value::Struct(out)
+    }
+}
+
 /// Structure `TableClassSummary` of the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TableClassSummary {
@@ -3626,6 +7913,71 @@ impl IntoValue for TableClassSummary {
         let mut out = Vec::with_capacity(2);
         push(&mut out, 0, self.table_class);
         push(&mut out, 1, self.last_update_date_time);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `TableCreationParameters` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TableCreationParameters {
+    pub table_name: String,
+    pub attribute_definitions: Vec<AttributeDefinition>,
+    pub key_schema: Vec<KeySchemaElement>,
+    pub billing_mode: Option<String>,
+    pub provisioned_throughput: Option<ProvisionedThroughput>,
+    pub on_demand_throughput: Option<OnDemandThroughput>,
+    pub sse_specification: Option<SSESpecification>,
+    pub global_secondary_indexes: Option<Vec<GlobalSecondaryIndex>>,
+}
+
+impl FromValue for TableCreationParameters {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        let mut m5 = None;
+        let mut m6 = None;
+        let mut m7 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                5 => m5 = FromValue::from_value(v),
+                6 => m6 = FromValue::from_value(v),
+                7 => m7 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            table_name: m0?,
+            attribute_definitions: m1?,
+            key_schema: m2?,
+            billing_mode: m3,
+            provisioned_throughput: m4,
+            on_demand_throughput: m5,
+            sse_specification: m6,
+            global_secondary_indexes: m7,
+        })
+    }
+}
+
+impl IntoValue for TableCreationParameters {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(8);
+        out.push((0, self.table_name.into_value()));
+        out.push((1, self.attribute_definitions.into_value()));
+        out.push((2, self.key_schema.into_value()));
+        push(&mut out, 3, self.billing_mode);
+        push(&mut out, 4, self.provisioned_throughput);
+        push(&mut out, 5, self.on_demand_throughput);
+        push(&mut out, 6, self.sse_specification);
+        push(&mut out, 7, self.global_secondary_indexes);
         Value::Struct(out)
     }
 }
@@ -4292,6 +8644,146 @@ impl IntoValue for Update {
     }
 }
 
+/// Structure `UpdateContinuousBackupsInput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateContinuousBackupsInput {
+    pub table_name: String,
+    pub point_in_time_recovery_specification: PointInTimeRecoverySpecification,
+}
+
+impl FromValue for UpdateContinuousBackupsInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { table_name: m0?, point_in_time_recovery_specification: m1? })
+    }
+}
+
+impl IntoValue for UpdateContinuousBackupsInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        out.push((0, self.table_name.into_value()));
+        out.push((1, self.point_in_time_recovery_specification.into_value()));
+        Value::Struct(out)
+    }
+}
+
+/// Structure `UpdateContinuousBackupsOutput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateContinuousBackupsOutput {
+    pub continuous_backups_description: Option<ContinuousBackupsDescription>,
+}
+
+impl FromValue for UpdateContinuousBackupsOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { continuous_backups_description: m0 })
+    }
+}
+
+impl IntoValue for UpdateContinuousBackupsOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        push(&mut out, 0, self.continuous_backups_description);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `UpdateContributorInsightsInput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateContributorInsightsInput {
+    pub table_name: String,
+    pub index_name: Option<String>,
+    pub contributor_insights_action: String,
+    pub contributor_insights_mode: Option<String>,
+}
+
+impl FromValue for UpdateContributorInsightsInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { table_name: m0?, index_name: m1, contributor_insights_action: m2?, contributor_insights_mode: m3 })
+    }
+}
+
+impl IntoValue for UpdateContributorInsightsInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(4);
+        out.push((0, self.table_name.into_value()));
+        push(&mut out, 1, self.index_name);
+        out.push((2, self.contributor_insights_action.into_value()));
+        push(&mut out, 3, self.contributor_insights_mode);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `UpdateContributorInsightsOutput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateContributorInsightsOutput {
+    pub table_name: Option<String>,
+    pub index_name: Option<String>,
+    pub contributor_insights_status: Option<String>,
+    pub contributor_insights_mode: Option<String>,
+}
+
+impl FromValue for UpdateContributorInsightsOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { table_name: m0, index_name: m1, contributor_insights_status: m2, contributor_insights_mode: m3 })
+    }
+}
+
+impl IntoValue for UpdateContributorInsightsOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(4);
+        push(&mut out, 0, self.table_name);
+        push(&mut out, 1, self.index_name);
+        push(&mut out, 2, self.contributor_insights_status);
+        push(&mut out, 3, self.contributor_insights_mode);
+        Value::Struct(out)
+    }
+}
+
 /// Structure `UpdateGlobalSecondaryIndexAction` of the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UpdateGlobalSecondaryIndexAction {
@@ -4328,6 +8820,153 @@ impl IntoValue for UpdateGlobalSecondaryIndexAction {
         push(&mut out, 1, self.provisioned_throughput);
         push(&mut out, 2, self.on_demand_throughput);
         push(&mut out, 3, self.warm_throughput);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `UpdateGlobalTableInput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateGlobalTableInput {
+    pub global_table_name: String,
+    pub replica_updates: Vec<ReplicaUpdate>,
+}
+
+impl FromValue for UpdateGlobalTableInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { global_table_name: m0?, replica_updates: m1? })
+    }
+}
+
+impl IntoValue for UpdateGlobalTableInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        out.push((0, self.global_table_name.into_value()));
+        out.push((1, self.replica_updates.into_value()));
+        Value::Struct(out)
+    }
+}
+
+/// Structure `UpdateGlobalTableOutput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateGlobalTableOutput {
+    pub global_table_description: Option<GlobalTableDescription>,
+}
+
+impl FromValue for UpdateGlobalTableOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { global_table_description: m0 })
+    }
+}
+
+impl IntoValue for UpdateGlobalTableOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        push(&mut out, 0, self.global_table_description);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `UpdateGlobalTableSettingsInput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateGlobalTableSettingsInput {
+    pub global_table_name: String,
+    pub global_table_billing_mode: Option<String>,
+    pub global_table_provisioned_write_capacity_units: Option<i64>,
+    pub global_table_provisioned_write_capacity_auto_scaling_settings_update: Option<AutoScalingSettingsUpdate>,
+    pub global_table_global_secondary_index_settings_update: Option<Vec<GlobalTableGlobalSecondaryIndexSettingsUpdate>>,
+    pub replica_settings_update: Option<Vec<ReplicaSettingsUpdate>>,
+}
+
+impl FromValue for UpdateGlobalTableSettingsInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        let mut m5 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                5 => m5 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            global_table_name: m0?,
+            global_table_billing_mode: m1,
+            global_table_provisioned_write_capacity_units: m2,
+            global_table_provisioned_write_capacity_auto_scaling_settings_update: m3,
+            global_table_global_secondary_index_settings_update: m4,
+            replica_settings_update: m5,
+        })
+    }
+}
+
+impl IntoValue for UpdateGlobalTableSettingsInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(6);
+        out.push((0, self.global_table_name.into_value()));
+        push(&mut out, 1, self.global_table_billing_mode);
+        push(&mut out, 2, self.global_table_provisioned_write_capacity_units);
+        push(&mut out, 3, self.global_table_provisioned_write_capacity_auto_scaling_settings_update);
+        push(&mut out, 4, self.global_table_global_secondary_index_settings_update);
+        push(&mut out, 5, self.replica_settings_update);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `UpdateGlobalTableSettingsOutput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateGlobalTableSettingsOutput {
+    pub global_table_name: Option<String>,
+    pub replica_settings: Option<Vec<ReplicaSettingsDescription>>,
+}
+
+impl FromValue for UpdateGlobalTableSettingsOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { global_table_name: m0, replica_settings: m1 })
+    }
+}
+
+impl IntoValue for UpdateGlobalTableSettingsOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        push(&mut out, 0, self.global_table_name);
+        push(&mut out, 1, self.replica_settings);
         Value::Struct(out)
     }
 }
@@ -4454,6 +9093,115 @@ impl IntoValue for UpdateItemOutput {
         push(&mut out, 0, self.attributes);
         push(&mut out, 1, self.consumed_capacity);
         push(&mut out, 2, self.item_collection_metrics);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `UpdateKinesisStreamingConfiguration` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateKinesisStreamingConfiguration {
+    pub approximate_creation_date_time_precision: Option<String>,
+}
+
+impl FromValue for UpdateKinesisStreamingConfiguration {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { approximate_creation_date_time_precision: m0 })
+    }
+}
+
+impl IntoValue for UpdateKinesisStreamingConfiguration {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        push(&mut out, 0, self.approximate_creation_date_time_precision);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `UpdateKinesisStreamingDestinationInput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateKinesisStreamingDestinationInput {
+    pub table_name: String,
+    pub stream_arn: String,
+    pub update_kinesis_streaming_configuration: Option<UpdateKinesisStreamingConfiguration>,
+}
+
+impl FromValue for UpdateKinesisStreamingDestinationInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { table_name: m0?, stream_arn: m1?, update_kinesis_streaming_configuration: m2 })
+    }
+}
+
+impl IntoValue for UpdateKinesisStreamingDestinationInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(3);
+        out.push((0, self.table_name.into_value()));
+        out.push((1, self.stream_arn.into_value()));
+        push(&mut out, 2, self.update_kinesis_streaming_configuration);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `UpdateKinesisStreamingDestinationOutput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateKinesisStreamingDestinationOutput {
+    pub table_name: Option<String>,
+    pub stream_arn: Option<String>,
+    pub destination_status: Option<String>,
+    pub update_kinesis_streaming_configuration: Option<UpdateKinesisStreamingConfiguration>,
+}
+
+impl FromValue for UpdateKinesisStreamingDestinationOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            table_name: m0,
+            stream_arn: m1,
+            destination_status: m2,
+            update_kinesis_streaming_configuration: m3,
+        })
+    }
+}
+
+impl IntoValue for UpdateKinesisStreamingDestinationOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(4);
+        push(&mut out, 0, self.table_name);
+        push(&mut out, 1, self.stream_arn);
+        push(&mut out, 2, self.destination_status);
+        push(&mut out, 3, self.update_kinesis_streaming_configuration);
         Value::Struct(out)
     }
 }
@@ -4641,6 +9389,79 @@ impl IntoValue for UpdateTableOutput {
     }
 }
 
+/// Structure `UpdateTableReplicaAutoScalingInput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateTableReplicaAutoScalingInput {
+    pub global_secondary_index_updates: Option<Vec<GlobalSecondaryIndexAutoScalingUpdate>>,
+    pub table_name: String,
+    pub provisioned_write_capacity_auto_scaling_update: Option<AutoScalingSettingsUpdate>,
+    pub replica_updates: Option<Vec<ReplicaAutoScalingUpdate>>,
+}
+
+impl FromValue for UpdateTableReplicaAutoScalingInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            global_secondary_index_updates: m0,
+            table_name: m1?,
+            provisioned_write_capacity_auto_scaling_update: m2,
+            replica_updates: m3,
+        })
+    }
+}
+
+impl IntoValue for UpdateTableReplicaAutoScalingInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(4);
+        push(&mut out, 0, self.global_secondary_index_updates);
+        out.push((1, self.table_name.into_value()));
+        push(&mut out, 2, self.provisioned_write_capacity_auto_scaling_update);
+        push(&mut out, 3, self.replica_updates);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `UpdateTableReplicaAutoScalingOutput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateTableReplicaAutoScalingOutput {
+    pub table_auto_scaling_description: Option<TableAutoScalingDescription>,
+}
+
+impl FromValue for UpdateTableReplicaAutoScalingOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { table_auto_scaling_description: m0 })
+    }
+}
+
+impl IntoValue for UpdateTableReplicaAutoScalingOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        push(&mut out, 0, self.table_auto_scaling_description);
+        Value::Struct(out)
+    }
+}
+
 /// Structure `UpdateTimeToLiveInput` of the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UpdateTimeToLiveInput {
@@ -4776,6 +9597,17 @@ pub static SERVICE: Service = Service {
     xml_namespace: "",
     operations: &[
         Operation {
+            name: "BatchExecuteStatement",
+            method: "POST",
+            uri: "/",
+            status: 200,
+            input: Some(&shapes::BATCH_EXECUTE_STATEMENT_INPUT),
+            output: Some(&shapes::BATCH_EXECUTE_STATEMENT_OUTPUT),
+            result_wrapper: "",
+            errors: &[errors::REQUEST_LIMIT_EXCEEDED, errors::INTERNAL_SERVER_ERROR, errors::THROTTLING_EXCEPTION],
+            unauthenticated: false,
+        },
+        Operation {
             name: "BatchGetItem",
             method: "POST",
             uri: "/",
@@ -4812,6 +9644,40 @@ pub static SERVICE: Service = Service {
             unauthenticated: false,
         },
         Operation {
+            name: "CreateBackup",
+            method: "POST",
+            uri: "/",
+            status: 200,
+            input: Some(&shapes::CREATE_BACKUP_INPUT),
+            output: Some(&shapes::CREATE_BACKUP_OUTPUT),
+            result_wrapper: "",
+            errors: &[
+                errors::TABLE_NOT_FOUND_EXCEPTION,
+                errors::TABLE_IN_USE_EXCEPTION,
+                errors::CONTINUOUS_BACKUPS_UNAVAILABLE_EXCEPTION,
+                errors::BACKUP_IN_USE_EXCEPTION,
+                errors::LIMIT_EXCEEDED_EXCEPTION,
+                errors::INTERNAL_SERVER_ERROR,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
+            name: "CreateGlobalTable",
+            method: "POST",
+            uri: "/",
+            status: 200,
+            input: Some(&shapes::CREATE_GLOBAL_TABLE_INPUT),
+            output: Some(&shapes::CREATE_GLOBAL_TABLE_OUTPUT),
+            result_wrapper: "",
+            errors: &[
+                errors::LIMIT_EXCEEDED_EXCEPTION,
+                errors::INTERNAL_SERVER_ERROR,
+                errors::GLOBAL_TABLE_ALREADY_EXISTS_EXCEPTION,
+                errors::TABLE_NOT_FOUND_EXCEPTION,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
             name: "CreateTable",
             method: "POST",
             uri: "/",
@@ -4821,6 +9687,22 @@ pub static SERVICE: Service = Service {
             result_wrapper: "",
             errors: &[
                 errors::RESOURCE_IN_USE_EXCEPTION,
+                errors::LIMIT_EXCEEDED_EXCEPTION,
+                errors::INTERNAL_SERVER_ERROR,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
+            name: "DeleteBackup",
+            method: "POST",
+            uri: "/",
+            status: 200,
+            input: Some(&shapes::DELETE_BACKUP_INPUT),
+            output: Some(&shapes::DELETE_BACKUP_OUTPUT),
+            result_wrapper: "",
+            errors: &[
+                errors::BACKUP_NOT_FOUND_EXCEPTION,
+                errors::BACKUP_IN_USE_EXCEPTION,
                 errors::LIMIT_EXCEEDED_EXCEPTION,
                 errors::INTERNAL_SERVER_ERROR,
             ],
@@ -4848,6 +9730,23 @@ pub static SERVICE: Service = Service {
             unauthenticated: false,
         },
         Operation {
+            name: "DeleteResourcePolicy",
+            method: "POST",
+            uri: "/",
+            status: 200,
+            input: Some(&shapes::DELETE_RESOURCE_POLICY_INPUT),
+            output: Some(&shapes::DELETE_RESOURCE_POLICY_OUTPUT),
+            result_wrapper: "",
+            errors: &[
+                errors::RESOURCE_NOT_FOUND_EXCEPTION,
+                errors::INTERNAL_SERVER_ERROR,
+                errors::POLICY_NOT_FOUND_EXCEPTION,
+                errors::RESOURCE_IN_USE_EXCEPTION,
+                errors::LIMIT_EXCEEDED_EXCEPTION,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
             name: "DeleteTable",
             method: "POST",
             uri: "/",
@@ -4864,6 +9763,17 @@ pub static SERVICE: Service = Service {
             unauthenticated: false,
         },
         Operation {
+            name: "DescribeBackup",
+            method: "POST",
+            uri: "/",
+            status: 200,
+            input: Some(&shapes::DESCRIBE_BACKUP_INPUT),
+            output: Some(&shapes::DESCRIBE_BACKUP_OUTPUT),
+            result_wrapper: "",
+            errors: &[errors::BACKUP_NOT_FOUND_EXCEPTION, errors::INTERNAL_SERVER_ERROR],
+            unauthenticated: false,
+        },
+        Operation {
             name: "DescribeContinuousBackups",
             method: "POST",
             uri: "/",
@@ -4875,6 +9785,17 @@ pub static SERVICE: Service = Service {
             unauthenticated: false,
         },
         Operation {
+            name: "DescribeContributorInsights",
+            method: "POST",
+            uri: "/",
+            status: 200,
+            input: Some(&shapes::DESCRIBE_CONTRIBUTOR_INSIGHTS_INPUT),
+            output: Some(&shapes::DESCRIBE_CONTRIBUTOR_INSIGHTS_OUTPUT),
+            result_wrapper: "",
+            errors: &[errors::RESOURCE_NOT_FOUND_EXCEPTION, errors::INTERNAL_SERVER_ERROR],
+            unauthenticated: false,
+        },
+        Operation {
             name: "DescribeEndpoints",
             method: "POST",
             uri: "/",
@@ -4883,6 +9804,65 @@ pub static SERVICE: Service = Service {
             output: Some(&shapes::DESCRIBE_ENDPOINTS_RESPONSE),
             result_wrapper: "",
             errors: &[],
+            unauthenticated: false,
+        },
+        Operation {
+            name: "DescribeExport",
+            method: "POST",
+            uri: "/",
+            status: 200,
+            input: Some(&shapes::DESCRIBE_EXPORT_INPUT),
+            output: Some(&shapes::DESCRIBE_EXPORT_OUTPUT),
+            result_wrapper: "",
+            errors: &[
+                errors::EXPORT_NOT_FOUND_EXCEPTION,
+                errors::LIMIT_EXCEEDED_EXCEPTION,
+                errors::INTERNAL_SERVER_ERROR,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
+            name: "DescribeGlobalTable",
+            method: "POST",
+            uri: "/",
+            status: 200,
+            input: Some(&shapes::DESCRIBE_GLOBAL_TABLE_INPUT),
+            output: Some(&shapes::DESCRIBE_GLOBAL_TABLE_OUTPUT),
+            result_wrapper: "",
+            errors: &[errors::INTERNAL_SERVER_ERROR, errors::GLOBAL_TABLE_NOT_FOUND_EXCEPTION],
+            unauthenticated: false,
+        },
+        Operation {
+            name: "DescribeGlobalTableSettings",
+            method: "POST",
+            uri: "/",
+            status: 200,
+            input: Some(&shapes::DESCRIBE_GLOBAL_TABLE_SETTINGS_INPUT),
+            output: Some(&shapes::DESCRIBE_GLOBAL_TABLE_SETTINGS_OUTPUT),
+            result_wrapper: "",
+            errors: &[errors::GLOBAL_TABLE_NOT_FOUND_EXCEPTION, errors::INTERNAL_SERVER_ERROR],
+            unauthenticated: false,
+        },
+        Operation {
+            name: "DescribeImport",
+            method: "POST",
+            uri: "/",
+            status: 200,
+            input: Some(&shapes::DESCRIBE_IMPORT_INPUT),
+            output: Some(&shapes::DESCRIBE_IMPORT_OUTPUT),
+            result_wrapper: "",
+            errors: &[errors::IMPORT_NOT_FOUND_EXCEPTION],
+            unauthenticated: false,
+        },
+        Operation {
+            name: "DescribeKinesisStreamingDestination",
+            method: "POST",
+            uri: "/",
+            status: 200,
+            input: Some(&shapes::DESCRIBE_KINESIS_STREAMING_DESTINATION_INPUT),
+            output: Some(&shapes::DESCRIBE_KINESIS_STREAMING_DESTINATION_OUTPUT),
+            result_wrapper: "",
+            errors: &[errors::RESOURCE_NOT_FOUND_EXCEPTION, errors::INTERNAL_SERVER_ERROR],
             unauthenticated: false,
         },
         Operation {
@@ -4908,6 +9888,17 @@ pub static SERVICE: Service = Service {
             unauthenticated: false,
         },
         Operation {
+            name: "DescribeTableReplicaAutoScaling",
+            method: "POST",
+            uri: "/",
+            status: 200,
+            input: Some(&shapes::DESCRIBE_TABLE_REPLICA_AUTO_SCALING_INPUT),
+            output: Some(&shapes::DESCRIBE_TABLE_REPLICA_AUTO_SCALING_OUTPUT),
+            result_wrapper: "",
+            errors: &[errors::RESOURCE_NOT_FOUND_EXCEPTION, errors::INTERNAL_SERVER_ERROR],
+            unauthenticated: false,
+        },
+        Operation {
             name: "DescribeTimeToLive",
             method: "POST",
             uri: "/",
@@ -4916,6 +9907,97 @@ pub static SERVICE: Service = Service {
             output: Some(&shapes::DESCRIBE_TIME_TO_LIVE_OUTPUT),
             result_wrapper: "",
             errors: &[errors::RESOURCE_NOT_FOUND_EXCEPTION, errors::INTERNAL_SERVER_ERROR],
+            unauthenticated: false,
+        },
+        Operation {
+            name: "DisableKinesisStreamingDestination",
+            method: "POST",
+            uri: "/",
+            status: 200,
+            input: Some(&shapes::KINESIS_STREAMING_DESTINATION_INPUT),
+            output: Some(&shapes::KINESIS_STREAMING_DESTINATION_OUTPUT),
+            result_wrapper: "",
+            errors: &[
+                errors::INTERNAL_SERVER_ERROR,
+                errors::LIMIT_EXCEEDED_EXCEPTION,
+                errors::RESOURCE_IN_USE_EXCEPTION,
+                errors::RESOURCE_NOT_FOUND_EXCEPTION,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
+            name: "EnableKinesisStreamingDestination",
+            method: "POST",
+            uri: "/",
+            status: 200,
+            input: Some(&shapes::KINESIS_STREAMING_DESTINATION_INPUT),
+            output: Some(&shapes::KINESIS_STREAMING_DESTINATION_OUTPUT),
+            result_wrapper: "",
+            errors: &[
+                errors::INTERNAL_SERVER_ERROR,
+                errors::LIMIT_EXCEEDED_EXCEPTION,
+                errors::RESOURCE_IN_USE_EXCEPTION,
+                errors::RESOURCE_NOT_FOUND_EXCEPTION,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
+            name: "ExecuteStatement",
+            method: "POST",
+            uri: "/",
+            status: 200,
+            input: Some(&shapes::EXECUTE_STATEMENT_INPUT),
+            output: Some(&shapes::EXECUTE_STATEMENT_OUTPUT),
+            result_wrapper: "",
+            errors: &[
+                errors::CONDITIONAL_CHECK_FAILED_EXCEPTION,
+                errors::PROVISIONED_THROUGHPUT_EXCEEDED_EXCEPTION,
+                errors::RESOURCE_NOT_FOUND_EXCEPTION,
+                errors::ITEM_COLLECTION_SIZE_LIMIT_EXCEEDED_EXCEPTION,
+                errors::TRANSACTION_CONFLICT_EXCEPTION,
+                errors::REQUEST_LIMIT_EXCEEDED,
+                errors::INTERNAL_SERVER_ERROR,
+                errors::DUPLICATE_ITEM_EXCEPTION,
+                errors::THROTTLING_EXCEPTION,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
+            name: "ExecuteTransaction",
+            method: "POST",
+            uri: "/",
+            status: 200,
+            input: Some(&shapes::EXECUTE_TRANSACTION_INPUT),
+            output: Some(&shapes::EXECUTE_TRANSACTION_OUTPUT),
+            result_wrapper: "",
+            errors: &[
+                errors::RESOURCE_NOT_FOUND_EXCEPTION,
+                errors::TRANSACTION_CANCELED_EXCEPTION,
+                errors::TRANSACTION_IN_PROGRESS_EXCEPTION,
+                errors::IDEMPOTENT_PARAMETER_MISMATCH_EXCEPTION,
+                errors::PROVISIONED_THROUGHPUT_EXCEEDED_EXCEPTION,
+                errors::REQUEST_LIMIT_EXCEEDED,
+                errors::INTERNAL_SERVER_ERROR,
+                errors::THROTTLING_EXCEPTION,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
+            name: "ExportTableToPointInTime",
+            method: "POST",
+            uri: "/",
+            status: 200,
+            input: Some(&shapes::EXPORT_TABLE_TO_POINT_IN_TIME_INPUT),
+            output: Some(&shapes::EXPORT_TABLE_TO_POINT_IN_TIME_OUTPUT),
+            result_wrapper: "",
+            errors: &[
+                errors::TABLE_NOT_FOUND_EXCEPTION,
+                errors::POINT_IN_TIME_RECOVERY_UNAVAILABLE_EXCEPTION,
+                errors::LIMIT_EXCEEDED_EXCEPTION,
+                errors::INVALID_EXPORT_TIME_EXCEPTION,
+                errors::EXPORT_CONFLICT_EXCEPTION,
+                errors::INTERNAL_SERVER_ERROR,
+            ],
             unauthenticated: false,
         },
         Operation {
@@ -4933,6 +10015,91 @@ pub static SERVICE: Service = Service {
                 errors::INTERNAL_SERVER_ERROR,
                 errors::THROTTLING_EXCEPTION,
             ],
+            unauthenticated: false,
+        },
+        Operation {
+            name: "GetResourcePolicy",
+            method: "POST",
+            uri: "/",
+            status: 200,
+            input: Some(&shapes::GET_RESOURCE_POLICY_INPUT),
+            output: Some(&shapes::GET_RESOURCE_POLICY_OUTPUT),
+            result_wrapper: "",
+            errors: &[
+                errors::RESOURCE_NOT_FOUND_EXCEPTION,
+                errors::INTERNAL_SERVER_ERROR,
+                errors::POLICY_NOT_FOUND_EXCEPTION,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
+            name: "ImportTable",
+            method: "POST",
+            uri: "/",
+            status: 200,
+            input: Some(&shapes::IMPORT_TABLE_INPUT),
+            output: Some(&shapes::IMPORT_TABLE_OUTPUT),
+            result_wrapper: "",
+            errors: &[
+                errors::RESOURCE_IN_USE_EXCEPTION,
+                errors::LIMIT_EXCEEDED_EXCEPTION,
+                errors::IMPORT_CONFLICT_EXCEPTION,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
+            name: "ListBackups",
+            method: "POST",
+            uri: "/",
+            status: 200,
+            input: Some(&shapes::LIST_BACKUPS_INPUT),
+            output: Some(&shapes::LIST_BACKUPS_OUTPUT),
+            result_wrapper: "",
+            errors: &[errors::INTERNAL_SERVER_ERROR],
+            unauthenticated: false,
+        },
+        Operation {
+            name: "ListContributorInsights",
+            method: "POST",
+            uri: "/",
+            status: 200,
+            input: Some(&shapes::LIST_CONTRIBUTOR_INSIGHTS_INPUT),
+            output: Some(&shapes::LIST_CONTRIBUTOR_INSIGHTS_OUTPUT),
+            result_wrapper: "",
+            errors: &[errors::RESOURCE_NOT_FOUND_EXCEPTION, errors::INTERNAL_SERVER_ERROR],
+            unauthenticated: false,
+        },
+        Operation {
+            name: "ListExports",
+            method: "POST",
+            uri: "/",
+            status: 200,
+            input: Some(&shapes::LIST_EXPORTS_INPUT),
+            output: Some(&shapes::LIST_EXPORTS_OUTPUT),
+            result_wrapper: "",
+            errors: &[errors::LIMIT_EXCEEDED_EXCEPTION, errors::INTERNAL_SERVER_ERROR],
+            unauthenticated: false,
+        },
+        Operation {
+            name: "ListGlobalTables",
+            method: "POST",
+            uri: "/",
+            status: 200,
+            input: Some(&shapes::LIST_GLOBAL_TABLES_INPUT),
+            output: Some(&shapes::LIST_GLOBAL_TABLES_OUTPUT),
+            result_wrapper: "",
+            errors: &[errors::INTERNAL_SERVER_ERROR],
+            unauthenticated: false,
+        },
+        Operation {
+            name: "ListImports",
+            method: "POST",
+            uri: "/",
+            status: 200,
+            input: Some(&shapes::LIST_IMPORTS_INPUT),
+            output: Some(&shapes::LIST_IMPORTS_OUTPUT),
+            result_wrapper: "",
+            errors: &[errors::LIMIT_EXCEEDED_EXCEPTION],
             unauthenticated: false,
         },
         Operation {
@@ -4979,6 +10146,23 @@ pub static SERVICE: Service = Service {
             unauthenticated: false,
         },
         Operation {
+            name: "PutResourcePolicy",
+            method: "POST",
+            uri: "/",
+            status: 200,
+            input: Some(&shapes::PUT_RESOURCE_POLICY_INPUT),
+            output: Some(&shapes::PUT_RESOURCE_POLICY_OUTPUT),
+            result_wrapper: "",
+            errors: &[
+                errors::RESOURCE_NOT_FOUND_EXCEPTION,
+                errors::INTERNAL_SERVER_ERROR,
+                errors::LIMIT_EXCEEDED_EXCEPTION,
+                errors::POLICY_NOT_FOUND_EXCEPTION,
+                errors::RESOURCE_IN_USE_EXCEPTION,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
             name: "Query",
             method: "POST",
             uri: "/",
@@ -4992,6 +10176,43 @@ pub static SERVICE: Service = Service {
                 errors::REQUEST_LIMIT_EXCEEDED,
                 errors::INTERNAL_SERVER_ERROR,
                 errors::THROTTLING_EXCEPTION,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
+            name: "RestoreTableFromBackup",
+            method: "POST",
+            uri: "/",
+            status: 200,
+            input: Some(&shapes::RESTORE_TABLE_FROM_BACKUP_INPUT),
+            output: Some(&shapes::RESTORE_TABLE_FROM_BACKUP_OUTPUT),
+            result_wrapper: "",
+            errors: &[
+                errors::TABLE_ALREADY_EXISTS_EXCEPTION,
+                errors::TABLE_IN_USE_EXCEPTION,
+                errors::BACKUP_NOT_FOUND_EXCEPTION,
+                errors::BACKUP_IN_USE_EXCEPTION,
+                errors::LIMIT_EXCEEDED_EXCEPTION,
+                errors::INTERNAL_SERVER_ERROR,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
+            name: "RestoreTableToPointInTime",
+            method: "POST",
+            uri: "/",
+            status: 200,
+            input: Some(&shapes::RESTORE_TABLE_TO_POINT_IN_TIME_INPUT),
+            output: Some(&shapes::RESTORE_TABLE_TO_POINT_IN_TIME_OUTPUT),
+            result_wrapper: "",
+            errors: &[
+                errors::TABLE_ALREADY_EXISTS_EXCEPTION,
+                errors::TABLE_NOT_FOUND_EXCEPTION,
+                errors::TABLE_IN_USE_EXCEPTION,
+                errors::LIMIT_EXCEEDED_EXCEPTION,
+                errors::INVALID_RESTORE_TIME_EXCEPTION,
+                errors::POINT_IN_TIME_RECOVERY_UNAVAILABLE_EXCEPTION,
+                errors::INTERNAL_SERVER_ERROR,
             ],
             unauthenticated: false,
         },
@@ -5083,6 +10304,67 @@ pub static SERVICE: Service = Service {
             unauthenticated: false,
         },
         Operation {
+            name: "UpdateContinuousBackups",
+            method: "POST",
+            uri: "/",
+            status: 200,
+            input: Some(&shapes::UPDATE_CONTINUOUS_BACKUPS_INPUT),
+            output: Some(&shapes::UPDATE_CONTINUOUS_BACKUPS_OUTPUT),
+            result_wrapper: "",
+            errors: &[
+                errors::TABLE_NOT_FOUND_EXCEPTION,
+                errors::CONTINUOUS_BACKUPS_UNAVAILABLE_EXCEPTION,
+                errors::INTERNAL_SERVER_ERROR,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
+            name: "UpdateContributorInsights",
+            method: "POST",
+            uri: "/",
+            status: 200,
+            input: Some(&shapes::UPDATE_CONTRIBUTOR_INSIGHTS_INPUT),
+            output: Some(&shapes::UPDATE_CONTRIBUTOR_INSIGHTS_OUTPUT),
+            result_wrapper: "",
+            errors: &[errors::RESOURCE_NOT_FOUND_EXCEPTION, errors::INTERNAL_SERVER_ERROR],
+            unauthenticated: false,
+        },
+        Operation {
+            name: "UpdateGlobalTable",
+            method: "POST",
+            uri: "/",
+            status: 200,
+            input: Some(&shapes::UPDATE_GLOBAL_TABLE_INPUT),
+            output: Some(&shapes::UPDATE_GLOBAL_TABLE_OUTPUT),
+            result_wrapper: "",
+            errors: &[
+                errors::INTERNAL_SERVER_ERROR,
+                errors::GLOBAL_TABLE_NOT_FOUND_EXCEPTION,
+                errors::REPLICA_ALREADY_EXISTS_EXCEPTION,
+                errors::REPLICA_NOT_FOUND_EXCEPTION,
+                errors::TABLE_NOT_FOUND_EXCEPTION,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
+            name: "UpdateGlobalTableSettings",
+            method: "POST",
+            uri: "/",
+            status: 200,
+            input: Some(&shapes::UPDATE_GLOBAL_TABLE_SETTINGS_INPUT),
+            output: Some(&shapes::UPDATE_GLOBAL_TABLE_SETTINGS_OUTPUT),
+            result_wrapper: "",
+            errors: &[
+                errors::GLOBAL_TABLE_NOT_FOUND_EXCEPTION,
+                errors::REPLICA_NOT_FOUND_EXCEPTION,
+                errors::INDEX_NOT_FOUND_EXCEPTION,
+                errors::LIMIT_EXCEEDED_EXCEPTION,
+                errors::RESOURCE_IN_USE_EXCEPTION,
+                errors::INTERNAL_SERVER_ERROR,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
             name: "UpdateItem",
             method: "POST",
             uri: "/",
@@ -5104,6 +10386,22 @@ pub static SERVICE: Service = Service {
             unauthenticated: false,
         },
         Operation {
+            name: "UpdateKinesisStreamingDestination",
+            method: "POST",
+            uri: "/",
+            status: 200,
+            input: Some(&shapes::UPDATE_KINESIS_STREAMING_DESTINATION_INPUT),
+            output: Some(&shapes::UPDATE_KINESIS_STREAMING_DESTINATION_OUTPUT),
+            result_wrapper: "",
+            errors: &[
+                errors::INTERNAL_SERVER_ERROR,
+                errors::LIMIT_EXCEEDED_EXCEPTION,
+                errors::RESOURCE_IN_USE_EXCEPTION,
+                errors::RESOURCE_NOT_FOUND_EXCEPTION,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
             name: "UpdateTable",
             method: "POST",
             uri: "/",
@@ -5114,6 +10412,22 @@ pub static SERVICE: Service = Service {
             errors: &[
                 errors::RESOURCE_IN_USE_EXCEPTION,
                 errors::RESOURCE_NOT_FOUND_EXCEPTION,
+                errors::LIMIT_EXCEEDED_EXCEPTION,
+                errors::INTERNAL_SERVER_ERROR,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
+            name: "UpdateTableReplicaAutoScaling",
+            method: "POST",
+            uri: "/",
+            status: 200,
+            input: Some(&shapes::UPDATE_TABLE_REPLICA_AUTO_SCALING_INPUT),
+            output: Some(&shapes::UPDATE_TABLE_REPLICA_AUTO_SCALING_OUTPUT),
+            result_wrapper: "",
+            errors: &[
+                errors::RESOURCE_NOT_FOUND_EXCEPTION,
+                errors::RESOURCE_IN_USE_EXCEPTION,
                 errors::LIMIT_EXCEEDED_EXCEPTION,
                 errors::INTERNAL_SERVER_ERROR,
             ],
@@ -5136,42 +10450,7 @@ pub static SERVICE: Service = Service {
             unauthenticated: false,
         },
     ],
-    unserved: &[
-        ("BatchExecuteStatement", "POST", "/"),
-        ("CreateBackup", "POST", "/"),
-        ("CreateGlobalTable", "POST", "/"),
-        ("DeleteBackup", "POST", "/"),
-        ("DeleteResourcePolicy", "POST", "/"),
-        ("DescribeBackup", "POST", "/"),
-        ("DescribeContributorInsights", "POST", "/"),
-        ("DescribeExport", "POST", "/"),
-        ("DescribeGlobalTable", "POST", "/"),
-        ("DescribeGlobalTableSettings", "POST", "/"),
-        ("DescribeImport", "POST", "/"),
-        ("DescribeKinesisStreamingDestination", "POST", "/"),
-        ("DescribeTableReplicaAutoScaling", "POST", "/"),
-        ("DisableKinesisStreamingDestination", "POST", "/"),
-        ("EnableKinesisStreamingDestination", "POST", "/"),
-        ("ExecuteStatement", "POST", "/"),
-        ("ExecuteTransaction", "POST", "/"),
-        ("ExportTableToPointInTime", "POST", "/"),
-        ("GetResourcePolicy", "POST", "/"),
-        ("ImportTable", "POST", "/"),
-        ("ListBackups", "POST", "/"),
-        ("ListContributorInsights", "POST", "/"),
-        ("ListExports", "POST", "/"),
-        ("ListGlobalTables", "POST", "/"),
-        ("ListImports", "POST", "/"),
-        ("PutResourcePolicy", "POST", "/"),
-        ("RestoreTableFromBackup", "POST", "/"),
-        ("RestoreTableToPointInTime", "POST", "/"),
-        ("UpdateContinuousBackups", "POST", "/"),
-        ("UpdateContributorInsights", "POST", "/"),
-        ("UpdateGlobalTable", "POST", "/"),
-        ("UpdateGlobalTableSettings", "POST", "/"),
-        ("UpdateKinesisStreamingDestination", "POST", "/"),
-        ("UpdateTableReplicaAutoScaling", "POST", "/"),
-    ],
+    unserved: &[],
 };
 
 /// Shapes that the served operations reach.
@@ -5202,6 +10481,8 @@ pub mod shapes {
         Member { name, wire, location, required, xml_attribute, shape }
     }
 
+    pub static APPROXIMATE_CREATION_DATE_TIME_PRECISION: Shape =
+        shape("ApproximateCreationDateTimePrecision", text(None, None, None, &["MILLISECOND", "MICROSECOND"]));
     pub static ARCHIVAL_REASON: Shape = shape("ArchivalReason", text(None, None, None, &[]));
     pub static ARCHIVAL_SUMMARY: Shape = shape(
         "ArchivalSummary",
@@ -5290,9 +10571,257 @@ pub mod shapes {
             payload: None,
         },
     );
+    pub static AUTO_SCALING_POLICY_DESCRIPTION: Shape = shape(
+        "AutoScalingPolicyDescription",
+        Kind::Structure {
+            members: &[
+                member("PolicyName", "PolicyName", Location::Body, false, false, &AUTO_SCALING_POLICY_NAME),
+                member(
+                    "TargetTrackingScalingPolicyConfiguration",
+                    "TargetTrackingScalingPolicyConfiguration",
+                    Location::Body,
+                    false,
+                    false,
+                    &AUTO_SCALING_TARGET_TRACKING_SCALING_POLICY_CONFIGURATION_DESCRIPTION,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static AUTO_SCALING_POLICY_DESCRIPTION_LIST: Shape = shape(
+        "AutoScalingPolicyDescriptionList",
+        Kind::List {
+            member: &AUTO_SCALING_POLICY_DESCRIPTION,
+            member_name: "member",
+            flattened: false,
+            min: None,
+            max: None,
+        },
+    );
+    pub static AUTO_SCALING_POLICY_NAME: Shape =
+        shape("AutoScalingPolicyName", text(Some(1), Some(256), Some("\\p{Print}+"), &[]));
+    pub static AUTO_SCALING_POLICY_UPDATE: Shape = shape(
+        "AutoScalingPolicyUpdate",
+        Kind::Structure {
+            members: &[
+                member("PolicyName", "PolicyName", Location::Body, false, false, &AUTO_SCALING_POLICY_NAME),
+                member(
+                    "TargetTrackingScalingPolicyConfiguration",
+                    "TargetTrackingScalingPolicyConfiguration",
+                    Location::Body,
+                    true,
+                    false,
+                    &AUTO_SCALING_TARGET_TRACKING_SCALING_POLICY_CONFIGURATION_UPDATE,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static AUTO_SCALING_ROLE_ARN: Shape = shape(
+        "AutoScalingRoleArn",
+        text(Some(1), Some(1600), Some("[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*"), &[]),
+    );
+    pub static AUTO_SCALING_SETTINGS_DESCRIPTION: Shape = shape(
+        "AutoScalingSettingsDescription",
+        Kind::Structure {
+            members: &[
+                member("MinimumUnits", "MinimumUnits", Location::Body, false, false, &POSITIVE_LONG_OBJECT),
+                member("MaximumUnits", "MaximumUnits", Location::Body, false, false, &POSITIVE_LONG_OBJECT),
+                member("AutoScalingDisabled", "AutoScalingDisabled", Location::Body, false, false, &BOOLEAN_OBJECT),
+                member("AutoScalingRoleArn", "AutoScalingRoleArn", Location::Body, false, false, &STRING),
+                member(
+                    "ScalingPolicies",
+                    "ScalingPolicies",
+                    Location::Body,
+                    false,
+                    false,
+                    &AUTO_SCALING_POLICY_DESCRIPTION_LIST,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static AUTO_SCALING_SETTINGS_UPDATE: Shape = shape(
+        "AutoScalingSettingsUpdate",
+        Kind::Structure {
+            members: &[
+                member("MinimumUnits", "MinimumUnits", Location::Body, false, false, &POSITIVE_LONG_OBJECT),
+                member("MaximumUnits", "MaximumUnits", Location::Body, false, false, &POSITIVE_LONG_OBJECT),
+                member("AutoScalingDisabled", "AutoScalingDisabled", Location::Body, false, false, &BOOLEAN_OBJECT),
+                member(
+                    "AutoScalingRoleArn",
+                    "AutoScalingRoleArn",
+                    Location::Body,
+                    false,
+                    false,
+                    &AUTO_SCALING_ROLE_ARN,
+                ),
+                member(
+                    "ScalingPolicyUpdate",
+                    "ScalingPolicyUpdate",
+                    Location::Body,
+                    false,
+                    false,
+                    &AUTO_SCALING_POLICY_UPDATE,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static AUTO_SCALING_TARGET_TRACKING_SCALING_POLICY_CONFIGURATION_DESCRIPTION: Shape = shape(
+        "AutoScalingTargetTrackingScalingPolicyConfigurationDescription",
+        Kind::Structure {
+            members: &[
+                member("DisableScaleIn", "DisableScaleIn", Location::Body, false, false, &BOOLEAN_OBJECT),
+                member("ScaleInCooldown", "ScaleInCooldown", Location::Body, false, false, &INTEGER_OBJECT),
+                member("ScaleOutCooldown", "ScaleOutCooldown", Location::Body, false, false, &INTEGER_OBJECT),
+                member("TargetValue", "TargetValue", Location::Body, true, false, &DOUBLE_OBJECT),
+            ],
+            payload: None,
+        },
+    );
+    pub static AUTO_SCALING_TARGET_TRACKING_SCALING_POLICY_CONFIGURATION_UPDATE: Shape = shape(
+        "AutoScalingTargetTrackingScalingPolicyConfigurationUpdate",
+        Kind::Structure {
+            members: &[
+                member("DisableScaleIn", "DisableScaleIn", Location::Body, false, false, &BOOLEAN_OBJECT),
+                member("ScaleInCooldown", "ScaleInCooldown", Location::Body, false, false, &INTEGER_OBJECT),
+                member("ScaleOutCooldown", "ScaleOutCooldown", Location::Body, false, false, &INTEGER_OBJECT),
+                member("TargetValue", "TargetValue", Location::Body, true, false, &DOUBLE_OBJECT),
+            ],
+            payload: None,
+        },
+    );
     pub static AVAILABILITY_ERROR_MESSAGE: Shape = shape("AvailabilityErrorMessage", text(None, None, None, &[]));
     pub static BACKFILLING: Shape = shape("Backfilling", Kind::Boolean);
     pub static BACKUP_ARN: Shape = shape("BackupArn", text(Some(37), Some(1024), None, &[]));
+    pub static BACKUP_CREATION_DATE_TIME: Shape =
+        shape("BackupCreationDateTime", Kind::Timestamp(TimestampFormat::Default));
+    pub static BACKUP_DESCRIPTION: Shape = shape(
+        "BackupDescription",
+        Kind::Structure {
+            members: &[
+                member("BackupDetails", "BackupDetails", Location::Body, false, false, &BACKUP_DETAILS),
+                member("SourceTableDetails", "SourceTableDetails", Location::Body, false, false, &SOURCE_TABLE_DETAILS),
+                member(
+                    "SourceTableFeatureDetails",
+                    "SourceTableFeatureDetails",
+                    Location::Body,
+                    false,
+                    false,
+                    &SOURCE_TABLE_FEATURE_DETAILS,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static BACKUP_DETAILS: Shape = shape(
+        "BackupDetails",
+        Kind::Structure {
+            members: &[
+                member("BackupArn", "BackupArn", Location::Body, true, false, &BACKUP_ARN),
+                member("BackupName", "BackupName", Location::Body, true, false, &BACKUP_NAME),
+                member("BackupSizeBytes", "BackupSizeBytes", Location::Body, false, false, &BACKUP_SIZE_BYTES),
+                member("BackupStatus", "BackupStatus", Location::Body, true, false, &BACKUP_STATUS),
+                member("BackupType", "BackupType", Location::Body, true, false, &BACKUP_TYPE),
+                member(
+                    "BackupCreationDateTime",
+                    "BackupCreationDateTime",
+                    Location::Body,
+                    true,
+                    false,
+                    &BACKUP_CREATION_DATE_TIME,
+                ),
+                member("BackupExpiryDateTime", "BackupExpiryDateTime", Location::Body, false, false, &DATE),
+            ],
+            payload: None,
+        },
+    );
+    pub static BACKUP_IN_USE_EXCEPTION: Shape = shape(
+        "BackupInUseException",
+        Kind::Structure {
+            members: &[member("message", "message", Location::Body, false, false, &ERROR_MESSAGE)],
+            payload: None,
+        },
+    );
+    pub static BACKUP_NAME: Shape = shape("BackupName", text(Some(3), Some(255), Some("[a-zA-Z0-9_.-]+"), &[]));
+    pub static BACKUP_NOT_FOUND_EXCEPTION: Shape = shape(
+        "BackupNotFoundException",
+        Kind::Structure {
+            members: &[member("message", "message", Location::Body, false, false, &ERROR_MESSAGE)],
+            payload: None,
+        },
+    );
+    pub static BACKUP_SIZE_BYTES: Shape = shape("BackupSizeBytes", Kind::Long { min: Some(0), max: None });
+    pub static BACKUP_STATUS: Shape =
+        shape("BackupStatus", text(None, None, None, &["CREATING", "DELETED", "AVAILABLE"]));
+    pub static BACKUP_SUMMARIES: Shape = shape(
+        "BackupSummaries",
+        Kind::List { member: &BACKUP_SUMMARY, member_name: "member", flattened: false, min: None, max: None },
+    );
+    pub static BACKUP_SUMMARY: Shape = shape(
+        "BackupSummary",
+        Kind::Structure {
+            members: &[
+                member("TableName", "TableName", Location::Body, false, false, &TABLE_NAME),
+                member("TableId", "TableId", Location::Body, false, false, &TABLE_ID),
+                member("TableArn", "TableArn", Location::Body, false, false, &TABLE_ARN),
+                member("BackupArn", "BackupArn", Location::Body, false, false, &BACKUP_ARN),
+                member("BackupName", "BackupName", Location::Body, false, false, &BACKUP_NAME),
+                member(
+                    "BackupCreationDateTime",
+                    "BackupCreationDateTime",
+                    Location::Body,
+                    false,
+                    false,
+                    &BACKUP_CREATION_DATE_TIME,
+                ),
+                member("BackupExpiryDateTime", "BackupExpiryDateTime", Location::Body, false, false, &DATE),
+                member("BackupStatus", "BackupStatus", Location::Body, false, false, &BACKUP_STATUS),
+                member("BackupType", "BackupType", Location::Body, false, false, &BACKUP_TYPE),
+                member("BackupSizeBytes", "BackupSizeBytes", Location::Body, false, false, &BACKUP_SIZE_BYTES),
+            ],
+            payload: None,
+        },
+    );
+    pub static BACKUP_TYPE: Shape = shape("BackupType", text(None, None, None, &["USER", "SYSTEM", "AWS_BACKUP"]));
+    pub static BACKUP_TYPE_FILTER: Shape =
+        shape("BackupTypeFilter", text(None, None, None, &["USER", "SYSTEM", "AWS_BACKUP", "ALL"]));
+    pub static BACKUPS_INPUT_LIMIT: Shape = shape("BackupsInputLimit", Kind::Integer { min: Some(1), max: Some(100) });
+    pub static BATCH_EXECUTE_STATEMENT_INPUT: Shape = shape(
+        "BatchExecuteStatementInput",
+        Kind::Structure {
+            members: &[
+                member("Statements", "Statements", Location::Body, true, false, &PARTI_QL_BATCH_REQUEST),
+                member(
+                    "ReturnConsumedCapacity",
+                    "ReturnConsumedCapacity",
+                    Location::Body,
+                    false,
+                    false,
+                    &RETURN_CONSUMED_CAPACITY,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static BATCH_EXECUTE_STATEMENT_OUTPUT: Shape = shape(
+        "BatchExecuteStatementOutput",
+        Kind::Structure {
+            members: &[
+                member("Responses", "Responses", Location::Body, false, false, &PARTI_QL_BATCH_RESPONSE),
+                member(
+                    "ConsumedCapacity",
+                    "ConsumedCapacity",
+                    Location::Body,
+                    false,
+                    false,
+                    &CONSUMED_CAPACITY_MULTIPLE,
+                ),
+            ],
+            payload: None,
+        },
+    );
     pub static BATCH_GET_ITEM_INPUT: Shape = shape(
         "BatchGetItemInput",
         Kind::Structure {
@@ -5350,6 +10879,68 @@ pub mod shapes {
             flattened: false,
             min: None,
             max: None,
+        },
+    );
+    pub static BATCH_STATEMENT_ERROR: Shape = shape(
+        "BatchStatementError",
+        Kind::Structure {
+            members: &[
+                member("Code", "Code", Location::Body, false, false, &BATCH_STATEMENT_ERROR_CODE_ENUM),
+                member("Message", "Message", Location::Body, false, false, &STRING),
+                member("Item", "Item", Location::Body, false, false, &ATTRIBUTE_MAP),
+            ],
+            payload: None,
+        },
+    );
+    pub static BATCH_STATEMENT_ERROR_CODE_ENUM: Shape = shape(
+        "BatchStatementErrorCodeEnum",
+        text(
+            None,
+            None,
+            None,
+            &[
+                "ConditionalCheckFailed",
+                "ItemCollectionSizeLimitExceeded",
+                "RequestLimitExceeded",
+                "ValidationError",
+                "ProvisionedThroughputExceeded",
+                "TransactionConflict",
+                "ThrottlingError",
+                "InternalServerError",
+                "ResourceNotFound",
+                "AccessDenied",
+                "DuplicateItem",
+            ],
+        ),
+    );
+    pub static BATCH_STATEMENT_REQUEST: Shape = shape(
+        "BatchStatementRequest",
+        Kind::Structure {
+            members: &[
+                member("Statement", "Statement", Location::Body, true, false, &PARTI_QL_STATEMENT),
+                member("Parameters", "Parameters", Location::Body, false, false, &PREPARED_STATEMENT_PARAMETERS),
+                member("ConsistentRead", "ConsistentRead", Location::Body, false, false, &CONSISTENT_READ),
+                member(
+                    "ReturnValuesOnConditionCheckFailure",
+                    "ReturnValuesOnConditionCheckFailure",
+                    Location::Body,
+                    false,
+                    false,
+                    &RETURN_VALUES_ON_CONDITION_CHECK_FAILURE,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static BATCH_STATEMENT_RESPONSE: Shape = shape(
+        "BatchStatementResponse",
+        Kind::Structure {
+            members: &[
+                member("Error", "Error", Location::Body, false, false, &BATCH_STATEMENT_ERROR),
+                member("TableName", "TableName", Location::Body, false, false, &TABLE_NAME),
+                member("Item", "Item", Location::Body, false, false, &ATTRIBUTE_MAP),
+            ],
+            payload: None,
         },
     );
     pub static BATCH_WRITE_ITEM_INPUT: Shape = shape(
@@ -5421,6 +11012,7 @@ pub mod shapes {
             max: Some(25),
         },
     );
+    pub static BILLED_SIZE_BYTES: Shape = shape("BilledSizeBytes", Kind::Long { min: Some(0), max: None });
     pub static BILLING_MODE: Shape = shape("BillingMode", text(None, None, None, &["PROVISIONED", "PAY_PER_REQUEST"]));
     pub static BILLING_MODE_SUMMARY: Shape = shape(
         "BillingModeSummary",
@@ -5494,6 +11086,8 @@ pub mod shapes {
         },
     );
     pub static CLIENT_REQUEST_TOKEN: Shape = shape("ClientRequestToken", text(Some(1), Some(36), None, &[]));
+    pub static CLIENT_TOKEN: Shape = shape("ClientToken", text(None, None, Some("^[^\\$]+$"), &[]));
+    pub static CLOUD_WATCH_LOG_GROUP_ARN: Shape = shape("CloudWatchLogGroupArn", text(Some(1), Some(1024), None, &[]));
     pub static CODE: Shape = shape("Code", text(None, None, None, &[]));
     pub static COMPARISON_OPERATOR: Shape = shape(
         "ComparisonOperator",
@@ -5582,6 +11176,7 @@ pub mod shapes {
         },
     );
     pub static CONDITIONAL_OPERATOR: Shape = shape("ConditionalOperator", text(None, None, None, &["AND", "OR"]));
+    pub static CONFIRM_REMOVE_SELF_RESOURCE_ACCESS: Shape = shape("ConfirmRemoveSelfResourceAccess", Kind::Boolean);
     pub static CONSISTENT_READ: Shape = shape("ConsistentRead", Kind::Boolean);
     pub static CONSUMED_CAPACITY: Shape = shape(
         "ConsumedCapacity",
@@ -5657,6 +11252,88 @@ pub mod shapes {
     );
     pub static CONTINUOUS_BACKUPS_STATUS: Shape =
         shape("ContinuousBackupsStatus", text(None, None, None, &["ENABLED", "DISABLED"]));
+    pub static CONTINUOUS_BACKUPS_UNAVAILABLE_EXCEPTION: Shape = shape(
+        "ContinuousBackupsUnavailableException",
+        Kind::Structure {
+            members: &[member("message", "message", Location::Body, false, false, &ERROR_MESSAGE)],
+            payload: None,
+        },
+    );
+    pub static CONTRIBUTOR_INSIGHTS_ACTION: Shape =
+        shape("ContributorInsightsAction", text(None, None, None, &["ENABLE", "DISABLE"]));
+    pub static CONTRIBUTOR_INSIGHTS_MODE: Shape =
+        shape("ContributorInsightsMode", text(None, None, None, &["ACCESSED_AND_THROTTLED_KEYS", "THROTTLED_KEYS"]));
+    pub static CONTRIBUTOR_INSIGHTS_RULE: Shape = shape(
+        "ContributorInsightsRule",
+        text(None, None, Some("[A-Za-z0-9][A-Za-z0-9\\-\\_\\.]{0,126}[A-Za-z0-9]"), &[]),
+    );
+    pub static CONTRIBUTOR_INSIGHTS_RULE_LIST: Shape = shape(
+        "ContributorInsightsRuleList",
+        Kind::List {
+            member: &CONTRIBUTOR_INSIGHTS_RULE,
+            member_name: "member",
+            flattened: false,
+            min: None,
+            max: None,
+        },
+    );
+    pub static CONTRIBUTOR_INSIGHTS_STATUS: Shape = shape(
+        "ContributorInsightsStatus",
+        text(None, None, None, &["ENABLING", "ENABLED", "DISABLING", "DISABLED", "FAILED"]),
+    );
+    pub static CONTRIBUTOR_INSIGHTS_SUMMARIES: Shape = shape(
+        "ContributorInsightsSummaries",
+        Kind::List {
+            member: &CONTRIBUTOR_INSIGHTS_SUMMARY,
+            member_name: "member",
+            flattened: false,
+            min: None,
+            max: None,
+        },
+    );
+    pub static CONTRIBUTOR_INSIGHTS_SUMMARY: Shape = shape(
+        "ContributorInsightsSummary",
+        Kind::Structure {
+            members: &[
+                member("TableName", "TableName", Location::Body, false, false, &TABLE_NAME),
+                member("IndexName", "IndexName", Location::Body, false, false, &INDEX_NAME),
+                member(
+                    "ContributorInsightsStatus",
+                    "ContributorInsightsStatus",
+                    Location::Body,
+                    false,
+                    false,
+                    &CONTRIBUTOR_INSIGHTS_STATUS,
+                ),
+                member(
+                    "ContributorInsightsMode",
+                    "ContributorInsightsMode",
+                    Location::Body,
+                    false,
+                    false,
+                    &CONTRIBUTOR_INSIGHTS_MODE,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static CREATE_BACKUP_INPUT: Shape = shape(
+        "CreateBackupInput",
+        Kind::Structure {
+            members: &[
+                member("TableName", "TableName", Location::Body, true, false, &TABLE_ARN),
+                member("BackupName", "BackupName", Location::Body, true, false, &BACKUP_NAME),
+            ],
+            payload: None,
+        },
+    );
+    pub static CREATE_BACKUP_OUTPUT: Shape = shape(
+        "CreateBackupOutput",
+        Kind::Structure {
+            members: &[member("BackupDetails", "BackupDetails", Location::Body, false, false, &BACKUP_DETAILS)],
+            payload: None,
+        },
+    );
     pub static CREATE_GLOBAL_SECONDARY_INDEX_ACTION: Shape = shape(
         "CreateGlobalSecondaryIndexAction",
         Kind::Structure {
@@ -5678,8 +11355,39 @@ pub mod shapes {
             payload: None,
         },
     );
+    pub static CREATE_GLOBAL_TABLE_INPUT: Shape = shape(
+        "CreateGlobalTableInput",
+        Kind::Structure {
+            members: &[
+                member("GlobalTableName", "GlobalTableName", Location::Body, true, false, &TABLE_NAME),
+                member("ReplicationGroup", "ReplicationGroup", Location::Body, true, false, &REPLICA_LIST),
+            ],
+            payload: None,
+        },
+    );
+    pub static CREATE_GLOBAL_TABLE_OUTPUT: Shape = shape(
+        "CreateGlobalTableOutput",
+        Kind::Structure {
+            members: &[member(
+                "GlobalTableDescription",
+                "GlobalTableDescription",
+                Location::Body,
+                false,
+                false,
+                &GLOBAL_TABLE_DESCRIPTION,
+            )],
+            payload: None,
+        },
+    );
     pub static CREATE_GLOBAL_TABLE_WITNESS_GROUP_MEMBER_ACTION: Shape = shape(
         "CreateGlobalTableWitnessGroupMemberAction",
+        Kind::Structure {
+            members: &[member("RegionName", "RegionName", Location::Body, true, false, &REGION_NAME)],
+            payload: None,
+        },
+    );
+    pub static CREATE_REPLICA_ACTION: Shape = shape(
+        "CreateReplicaAction",
         Kind::Structure {
             members: &[member("RegionName", "RegionName", Location::Body, true, false, &REGION_NAME)],
             payload: None,
@@ -5808,6 +11516,23 @@ pub mod shapes {
             payload: None,
         },
     );
+    pub static CSV_DELIMITER: Shape = shape("CsvDelimiter", text(Some(1), Some(1), Some("[,;:|\\t ]"), &[]));
+    pub static CSV_HEADER: Shape =
+        shape("CsvHeader", text(Some(1), Some(65536), Some("[\\x20-\\x21\\x23-\\x2B\\x2D-\\x7E]*"), &[]));
+    pub static CSV_HEADER_LIST: Shape = shape(
+        "CsvHeaderList",
+        Kind::List { member: &CSV_HEADER, member_name: "member", flattened: false, min: Some(1), max: Some(255) },
+    );
+    pub static CSV_OPTIONS: Shape = shape(
+        "CsvOptions",
+        Kind::Structure {
+            members: &[
+                member("Delimiter", "Delimiter", Location::Body, false, false, &CSV_DELIMITER),
+                member("HeaderList", "HeaderList", Location::Body, false, false, &CSV_HEADER_LIST),
+            ],
+            payload: None,
+        },
+    );
     pub static DATE: Shape = shape("Date", Kind::Timestamp(TimestampFormat::Default));
     pub static DELETE: Shape = shape(
         "Delete",
@@ -5848,6 +11573,27 @@ pub mod shapes {
                     &RETURN_VALUES_ON_CONDITION_CHECK_FAILURE,
                 ),
             ],
+            payload: None,
+        },
+    );
+    pub static DELETE_BACKUP_INPUT: Shape = shape(
+        "DeleteBackupInput",
+        Kind::Structure {
+            members: &[member("BackupArn", "BackupArn", Location::Body, true, false, &BACKUP_ARN)],
+            payload: None,
+        },
+    );
+    pub static DELETE_BACKUP_OUTPUT: Shape = shape(
+        "DeleteBackupOutput",
+        Kind::Structure {
+            members: &[member(
+                "BackupDescription",
+                "BackupDescription",
+                Location::Body,
+                false,
+                false,
+                &BACKUP_DESCRIPTION,
+            )],
             payload: None,
         },
     );
@@ -5951,6 +11697,13 @@ pub mod shapes {
             payload: None,
         },
     );
+    pub static DELETE_REPLICA_ACTION: Shape = shape(
+        "DeleteReplicaAction",
+        Kind::Structure {
+            members: &[member("RegionName", "RegionName", Location::Body, true, false, &REGION_NAME)],
+            payload: None,
+        },
+    );
     pub static DELETE_REPLICATION_GROUP_MEMBER_ACTION: Shape = shape(
         "DeleteReplicationGroupMemberAction",
         Kind::Structure {
@@ -5961,6 +11714,23 @@ pub mod shapes {
     pub static DELETE_REQUEST: Shape = shape(
         "DeleteRequest",
         Kind::Structure { members: &[member("Key", "Key", Location::Body, true, false, &KEY)], payload: None },
+    );
+    pub static DELETE_RESOURCE_POLICY_INPUT: Shape = shape(
+        "DeleteResourcePolicyInput",
+        Kind::Structure {
+            members: &[
+                member("ResourceArn", "ResourceArn", Location::Body, true, false, &RESOURCE_ARN_STRING),
+                member("ExpectedRevisionId", "ExpectedRevisionId", Location::Body, false, false, &POLICY_REVISION_ID),
+            ],
+            payload: None,
+        },
+    );
+    pub static DELETE_RESOURCE_POLICY_OUTPUT: Shape = shape(
+        "DeleteResourcePolicyOutput",
+        Kind::Structure {
+            members: &[member("RevisionId", "RevisionId", Location::Body, false, false, &POLICY_REVISION_ID)],
+            payload: None,
+        },
     );
     pub static DELETE_TABLE_INPUT: Shape = shape(
         "DeleteTableInput",
@@ -5984,6 +11754,27 @@ pub mod shapes {
         },
     );
     pub static DELETION_PROTECTION_ENABLED: Shape = shape("DeletionProtectionEnabled", Kind::Boolean);
+    pub static DESCRIBE_BACKUP_INPUT: Shape = shape(
+        "DescribeBackupInput",
+        Kind::Structure {
+            members: &[member("BackupArn", "BackupArn", Location::Body, true, false, &BACKUP_ARN)],
+            payload: None,
+        },
+    );
+    pub static DESCRIBE_BACKUP_OUTPUT: Shape = shape(
+        "DescribeBackupOutput",
+        Kind::Structure {
+            members: &[member(
+                "BackupDescription",
+                "BackupDescription",
+                Location::Body,
+                false,
+                false,
+                &BACKUP_DESCRIPTION,
+            )],
+            payload: None,
+        },
+    );
     pub static DESCRIBE_CONTINUOUS_BACKUPS_INPUT: Shape = shape(
         "DescribeContinuousBackupsInput",
         Kind::Structure {
@@ -6005,12 +11796,176 @@ pub mod shapes {
             payload: None,
         },
     );
+    pub static DESCRIBE_CONTRIBUTOR_INSIGHTS_INPUT: Shape = shape(
+        "DescribeContributorInsightsInput",
+        Kind::Structure {
+            members: &[
+                member("TableName", "TableName", Location::Body, true, false, &TABLE_ARN),
+                member("IndexName", "IndexName", Location::Body, false, false, &INDEX_NAME),
+            ],
+            payload: None,
+        },
+    );
+    pub static DESCRIBE_CONTRIBUTOR_INSIGHTS_OUTPUT: Shape = shape(
+        "DescribeContributorInsightsOutput",
+        Kind::Structure {
+            members: &[
+                member("TableName", "TableName", Location::Body, false, false, &TABLE_NAME),
+                member("IndexName", "IndexName", Location::Body, false, false, &INDEX_NAME),
+                member(
+                    "ContributorInsightsRuleList",
+                    "ContributorInsightsRuleList",
+                    Location::Body,
+                    false,
+                    false,
+                    &CONTRIBUTOR_INSIGHTS_RULE_LIST,
+                ),
+                member(
+                    "ContributorInsightsStatus",
+                    "ContributorInsightsStatus",
+                    Location::Body,
+                    false,
+                    false,
+                    &CONTRIBUTOR_INSIGHTS_STATUS,
+                ),
+                member(
+                    "LastUpdateDateTime",
+                    "LastUpdateDateTime",
+                    Location::Body,
+                    false,
+                    false,
+                    &LAST_UPDATE_DATE_TIME,
+                ),
+                member("FailureException", "FailureException", Location::Body, false, false, &FAILURE_EXCEPTION),
+                member(
+                    "ContributorInsightsMode",
+                    "ContributorInsightsMode",
+                    Location::Body,
+                    false,
+                    false,
+                    &CONTRIBUTOR_INSIGHTS_MODE,
+                ),
+            ],
+            payload: None,
+        },
+    );
     pub static DESCRIBE_ENDPOINTS_REQUEST: Shape =
         shape("DescribeEndpointsRequest", Kind::Structure { members: &[], payload: None });
     pub static DESCRIBE_ENDPOINTS_RESPONSE: Shape = shape(
         "DescribeEndpointsResponse",
         Kind::Structure {
             members: &[member("Endpoints", "Endpoints", Location::Body, true, false, &ENDPOINTS)],
+            payload: None,
+        },
+    );
+    pub static DESCRIBE_EXPORT_INPUT: Shape = shape(
+        "DescribeExportInput",
+        Kind::Structure {
+            members: &[member("ExportArn", "ExportArn", Location::Body, true, false, &EXPORT_ARN)],
+            payload: None,
+        },
+    );
+    pub static DESCRIBE_EXPORT_OUTPUT: Shape = shape(
+        "DescribeExportOutput",
+        Kind::Structure {
+            members: &[member(
+                "ExportDescription",
+                "ExportDescription",
+                Location::Body,
+                false,
+                false,
+                &EXPORT_DESCRIPTION,
+            )],
+            payload: None,
+        },
+    );
+    pub static DESCRIBE_GLOBAL_TABLE_INPUT: Shape = shape(
+        "DescribeGlobalTableInput",
+        Kind::Structure {
+            members: &[member("GlobalTableName", "GlobalTableName", Location::Body, true, false, &TABLE_NAME)],
+            payload: None,
+        },
+    );
+    pub static DESCRIBE_GLOBAL_TABLE_OUTPUT: Shape = shape(
+        "DescribeGlobalTableOutput",
+        Kind::Structure {
+            members: &[member(
+                "GlobalTableDescription",
+                "GlobalTableDescription",
+                Location::Body,
+                false,
+                false,
+                &GLOBAL_TABLE_DESCRIPTION,
+            )],
+            payload: None,
+        },
+    );
+    pub static DESCRIBE_GLOBAL_TABLE_SETTINGS_INPUT: Shape = shape(
+        "DescribeGlobalTableSettingsInput",
+        Kind::Structure {
+            members: &[member("GlobalTableName", "GlobalTableName", Location::Body, true, false, &TABLE_NAME)],
+            payload: None,
+        },
+    );
+    pub static DESCRIBE_GLOBAL_TABLE_SETTINGS_OUTPUT: Shape = shape(
+        "DescribeGlobalTableSettingsOutput",
+        Kind::Structure {
+            members: &[
+                member("GlobalTableName", "GlobalTableName", Location::Body, false, false, &TABLE_NAME),
+                member(
+                    "ReplicaSettings",
+                    "ReplicaSettings",
+                    Location::Body,
+                    false,
+                    false,
+                    &REPLICA_SETTINGS_DESCRIPTION_LIST,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static DESCRIBE_IMPORT_INPUT: Shape = shape(
+        "DescribeImportInput",
+        Kind::Structure {
+            members: &[member("ImportArn", "ImportArn", Location::Body, true, false, &IMPORT_ARN)],
+            payload: None,
+        },
+    );
+    pub static DESCRIBE_IMPORT_OUTPUT: Shape = shape(
+        "DescribeImportOutput",
+        Kind::Structure {
+            members: &[member(
+                "ImportTableDescription",
+                "ImportTableDescription",
+                Location::Body,
+                true,
+                false,
+                &IMPORT_TABLE_DESCRIPTION,
+            )],
+            payload: None,
+        },
+    );
+    pub static DESCRIBE_KINESIS_STREAMING_DESTINATION_INPUT: Shape = shape(
+        "DescribeKinesisStreamingDestinationInput",
+        Kind::Structure {
+            members: &[member("TableName", "TableName", Location::Body, true, false, &TABLE_ARN)],
+            payload: None,
+        },
+    );
+    pub static DESCRIBE_KINESIS_STREAMING_DESTINATION_OUTPUT: Shape = shape(
+        "DescribeKinesisStreamingDestinationOutput",
+        Kind::Structure {
+            members: &[
+                member("TableName", "TableName", Location::Body, false, false, &TABLE_NAME),
+                member(
+                    "KinesisDataStreamDestinations",
+                    "KinesisDataStreamDestinations",
+                    Location::Body,
+                    false,
+                    false,
+                    &KINESIS_DATA_STREAM_DESTINATIONS,
+                ),
+            ],
             payload: None,
         },
     );
@@ -6070,6 +12025,27 @@ pub mod shapes {
             payload: None,
         },
     );
+    pub static DESCRIBE_TABLE_REPLICA_AUTO_SCALING_INPUT: Shape = shape(
+        "DescribeTableReplicaAutoScalingInput",
+        Kind::Structure {
+            members: &[member("TableName", "TableName", Location::Body, true, false, &TABLE_ARN)],
+            payload: None,
+        },
+    );
+    pub static DESCRIBE_TABLE_REPLICA_AUTO_SCALING_OUTPUT: Shape = shape(
+        "DescribeTableReplicaAutoScalingOutput",
+        Kind::Structure {
+            members: &[member(
+                "TableAutoScalingDescription",
+                "TableAutoScalingDescription",
+                Location::Body,
+                false,
+                false,
+                &TABLE_AUTO_SCALING_DESCRIPTION,
+            )],
+            payload: None,
+        },
+    );
     pub static DESCRIBE_TIME_TO_LIVE_INPUT: Shape = shape(
         "DescribeTimeToLiveInput",
         Kind::Structure {
@@ -6091,6 +12067,32 @@ pub mod shapes {
             payload: None,
         },
     );
+    pub static DESTINATION_STATUS: Shape = shape(
+        "DestinationStatus",
+        text(None, None, None, &["ENABLING", "ACTIVE", "DISABLING", "DISABLED", "ENABLE_FAILED", "UPDATING"]),
+    );
+    pub static DOUBLE_OBJECT: Shape = shape("DoubleObject", Kind::Double { min: None, max: None });
+    pub static DUPLICATE_ITEM_EXCEPTION: Shape = shape(
+        "DuplicateItemException",
+        Kind::Structure {
+            members: &[member("message", "message", Location::Body, false, false, &ERROR_MESSAGE)],
+            payload: None,
+        },
+    );
+    pub static ENABLE_KINESIS_STREAMING_CONFIGURATION: Shape = shape(
+        "EnableKinesisStreamingConfiguration",
+        Kind::Structure {
+            members: &[member(
+                "ApproximateCreationDateTimePrecision",
+                "ApproximateCreationDateTimePrecision",
+                Location::Body,
+                false,
+                false,
+                &APPROXIMATE_CREATION_DATE_TIME_PRECISION,
+            )],
+            payload: None,
+        },
+    );
     pub static ENDPOINT: Shape = shape(
         "Endpoint",
         Kind::Structure {
@@ -6105,7 +12107,93 @@ pub mod shapes {
         "Endpoints",
         Kind::List { member: &ENDPOINT, member_name: "member", flattened: false, min: None, max: None },
     );
+    pub static ERROR_COUNT: Shape = shape("ErrorCount", Kind::Long { min: Some(0), max: None });
     pub static ERROR_MESSAGE: Shape = shape("ErrorMessage", text(None, None, None, &[]));
+    pub static EXCEPTION_DESCRIPTION: Shape = shape("ExceptionDescription", text(None, None, None, &[]));
+    pub static EXCEPTION_NAME: Shape = shape("ExceptionName", text(None, None, None, &[]));
+    pub static EXECUTE_STATEMENT_INPUT: Shape = shape(
+        "ExecuteStatementInput",
+        Kind::Structure {
+            members: &[
+                member("Statement", "Statement", Location::Body, true, false, &PARTI_QL_STATEMENT),
+                member("Parameters", "Parameters", Location::Body, false, false, &PREPARED_STATEMENT_PARAMETERS),
+                member("ConsistentRead", "ConsistentRead", Location::Body, false, false, &CONSISTENT_READ),
+                member("NextToken", "NextToken", Location::Body, false, false, &PARTI_QL_NEXT_TOKEN),
+                member(
+                    "ReturnConsumedCapacity",
+                    "ReturnConsumedCapacity",
+                    Location::Body,
+                    false,
+                    false,
+                    &RETURN_CONSUMED_CAPACITY,
+                ),
+                member("Limit", "Limit", Location::Body, false, false, &POSITIVE_INTEGER_OBJECT),
+                member(
+                    "ReturnValuesOnConditionCheckFailure",
+                    "ReturnValuesOnConditionCheckFailure",
+                    Location::Body,
+                    false,
+                    false,
+                    &RETURN_VALUES_ON_CONDITION_CHECK_FAILURE,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static EXECUTE_STATEMENT_OUTPUT: Shape = shape(
+        "ExecuteStatementOutput",
+        Kind::Structure {
+            members: &[
+                member("Items", "Items", Location::Body, false, false, &ITEM_LIST),
+                member("NextToken", "NextToken", Location::Body, false, false, &PARTI_QL_NEXT_TOKEN),
+                member("ConsumedCapacity", "ConsumedCapacity", Location::Body, false, false, &CONSUMED_CAPACITY),
+                member("LastEvaluatedKey", "LastEvaluatedKey", Location::Body, false, false, &KEY),
+            ],
+            payload: None,
+        },
+    );
+    pub static EXECUTE_TRANSACTION_INPUT: Shape = shape(
+        "ExecuteTransactionInput",
+        Kind::Structure {
+            members: &[
+                member(
+                    "TransactStatements",
+                    "TransactStatements",
+                    Location::Body,
+                    true,
+                    false,
+                    &PARAMETERIZED_STATEMENTS,
+                ),
+                member("ClientRequestToken", "ClientRequestToken", Location::Body, false, false, &CLIENT_REQUEST_TOKEN),
+                member(
+                    "ReturnConsumedCapacity",
+                    "ReturnConsumedCapacity",
+                    Location::Body,
+                    false,
+                    false,
+                    &RETURN_CONSUMED_CAPACITY,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static EXECUTE_TRANSACTION_OUTPUT: Shape = shape(
+        "ExecuteTransactionOutput",
+        Kind::Structure {
+            members: &[
+                member("Responses", "Responses", Location::Body, false, false, &ITEM_RESPONSE_LIST),
+                member(
+                    "ConsumedCapacity",
+                    "ConsumedCapacity",
+                    Location::Body,
+                    false,
+                    false,
+                    &CONSUMED_CAPACITY_MULTIPLE,
+                ),
+            ],
+            payload: None,
+        },
+    );
     pub static EXPECTED_ATTRIBUTE_MAP: Shape = shape(
         "ExpectedAttributeMap",
         Kind::Map {
@@ -6130,6 +12218,125 @@ pub mod shapes {
             payload: None,
         },
     );
+    pub static EXPORT_ARN: Shape = shape("ExportArn", text(Some(37), Some(1024), None, &[]));
+    pub static EXPORT_CONFLICT_EXCEPTION: Shape = shape(
+        "ExportConflictException",
+        Kind::Structure {
+            members: &[member("message", "message", Location::Body, false, false, &ERROR_MESSAGE)],
+            payload: None,
+        },
+    );
+    pub static EXPORT_DESCRIPTION: Shape = shape(
+        "ExportDescription",
+        Kind::Structure {
+            members: &[
+                member("ExportArn", "ExportArn", Location::Body, false, false, &EXPORT_ARN),
+                member("ExportStatus", "ExportStatus", Location::Body, false, false, &EXPORT_STATUS),
+                member("StartTime", "StartTime", Location::Body, false, false, &EXPORT_START_TIME),
+                member("EndTime", "EndTime", Location::Body, false, false, &EXPORT_END_TIME),
+                member("ExportManifest", "ExportManifest", Location::Body, false, false, &EXPORT_MANIFEST),
+                member("TableArn", "TableArn", Location::Body, false, false, &TABLE_ARN),
+                member("TableId", "TableId", Location::Body, false, false, &TABLE_ID),
+                member("ExportTime", "ExportTime", Location::Body, false, false, &EXPORT_TIME),
+                member("ClientToken", "ClientToken", Location::Body, false, false, &CLIENT_TOKEN),
+                member("S3Bucket", "S3Bucket", Location::Body, false, false, &S3_BUCKET),
+                member("S3BucketOwner", "S3BucketOwner", Location::Body, false, false, &S3_BUCKET_OWNER),
+                member("S3Prefix", "S3Prefix", Location::Body, false, false, &S3_PREFIX),
+                member("S3SseAlgorithm", "S3SseAlgorithm", Location::Body, false, false, &S3_SSE_ALGORITHM),
+                member("S3SseKmsKeyId", "S3SseKmsKeyId", Location::Body, false, false, &S3_SSE_KMS_KEY_ID),
+                member("FailureCode", "FailureCode", Location::Body, false, false, &FAILURE_CODE),
+                member("FailureMessage", "FailureMessage", Location::Body, false, false, &FAILURE_MESSAGE),
+                member("ExportFormat", "ExportFormat", Location::Body, false, false, &EXPORT_FORMAT),
+                member("BilledSizeBytes", "BilledSizeBytes", Location::Body, false, false, &BILLED_SIZE_BYTES),
+                member("ItemCount", "ItemCount", Location::Body, false, false, &ITEM_COUNT),
+                member("ExportType", "ExportType", Location::Body, false, false, &EXPORT_TYPE),
+                member(
+                    "IncrementalExportSpecification",
+                    "IncrementalExportSpecification",
+                    Location::Body,
+                    false,
+                    false,
+                    &INCREMENTAL_EXPORT_SPECIFICATION,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static EXPORT_END_TIME: Shape = shape("ExportEndTime", Kind::Timestamp(TimestampFormat::Default));
+    pub static EXPORT_FORMAT: Shape = shape("ExportFormat", text(None, None, None, &["DYNAMODB_JSON", "ION"]));
+    pub static EXPORT_FROM_TIME: Shape = shape("ExportFromTime", Kind::Timestamp(TimestampFormat::Default));
+    pub static EXPORT_MANIFEST: Shape = shape("ExportManifest", text(None, None, None, &[]));
+    pub static EXPORT_NEXT_TOKEN: Shape = shape("ExportNextToken", text(None, None, None, &[]));
+    pub static EXPORT_NOT_FOUND_EXCEPTION: Shape = shape(
+        "ExportNotFoundException",
+        Kind::Structure {
+            members: &[member("message", "message", Location::Body, false, false, &ERROR_MESSAGE)],
+            payload: None,
+        },
+    );
+    pub static EXPORT_START_TIME: Shape = shape("ExportStartTime", Kind::Timestamp(TimestampFormat::Default));
+    pub static EXPORT_STATUS: Shape =
+        shape("ExportStatus", text(None, None, None, &["IN_PROGRESS", "COMPLETED", "FAILED"]));
+    pub static EXPORT_SUMMARIES: Shape = shape(
+        "ExportSummaries",
+        Kind::List { member: &EXPORT_SUMMARY, member_name: "member", flattened: false, min: None, max: None },
+    );
+    pub static EXPORT_SUMMARY: Shape = shape(
+        "ExportSummary",
+        Kind::Structure {
+            members: &[
+                member("ExportArn", "ExportArn", Location::Body, false, false, &EXPORT_ARN),
+                member("ExportStatus", "ExportStatus", Location::Body, false, false, &EXPORT_STATUS),
+                member("ExportType", "ExportType", Location::Body, false, false, &EXPORT_TYPE),
+            ],
+            payload: None,
+        },
+    );
+    pub static EXPORT_TABLE_TO_POINT_IN_TIME_INPUT: Shape = shape(
+        "ExportTableToPointInTimeInput",
+        Kind::Structure {
+            members: &[
+                member("TableArn", "TableArn", Location::Body, true, false, &TABLE_ARN),
+                member("ExportTime", "ExportTime", Location::Body, false, false, &EXPORT_TIME),
+                member("ClientToken", "ClientToken", Location::Body, false, false, &CLIENT_TOKEN),
+                member("S3Bucket", "S3Bucket", Location::Body, true, false, &S3_BUCKET),
+                member("S3BucketOwner", "S3BucketOwner", Location::Body, false, false, &S3_BUCKET_OWNER),
+                member("S3Prefix", "S3Prefix", Location::Body, false, false, &S3_PREFIX),
+                member("S3SseAlgorithm", "S3SseAlgorithm", Location::Body, false, false, &S3_SSE_ALGORITHM),
+                member("S3SseKmsKeyId", "S3SseKmsKeyId", Location::Body, false, false, &S3_SSE_KMS_KEY_ID),
+                member("ExportFormat", "ExportFormat", Location::Body, false, false, &EXPORT_FORMAT),
+                member("ExportType", "ExportType", Location::Body, false, false, &EXPORT_TYPE),
+                member(
+                    "IncrementalExportSpecification",
+                    "IncrementalExportSpecification",
+                    Location::Body,
+                    false,
+                    false,
+                    &INCREMENTAL_EXPORT_SPECIFICATION,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static EXPORT_TABLE_TO_POINT_IN_TIME_OUTPUT: Shape = shape(
+        "ExportTableToPointInTimeOutput",
+        Kind::Structure {
+            members: &[member(
+                "ExportDescription",
+                "ExportDescription",
+                Location::Body,
+                false,
+                false,
+                &EXPORT_DESCRIPTION,
+            )],
+            payload: None,
+        },
+    );
+    pub static EXPORT_TIME: Shape = shape("ExportTime", Kind::Timestamp(TimestampFormat::Default));
+    pub static EXPORT_TO_TIME: Shape = shape("ExportToTime", Kind::Timestamp(TimestampFormat::Default));
+    pub static EXPORT_TYPE: Shape = shape("ExportType", text(None, None, None, &["FULL_EXPORT", "INCREMENTAL_EXPORT"]));
+    pub static EXPORT_VIEW_TYPE: Shape =
+        shape("ExportViewType", text(None, None, None, &["NEW_IMAGE", "NEW_AND_OLD_IMAGES"]));
     pub static EXPRESSION_ATTRIBUTE_NAME_MAP: Shape = shape(
         "ExpressionAttributeNameMap",
         Kind::Map {
@@ -6158,6 +12365,25 @@ pub mod shapes {
     );
     pub static EXPRESSION_ATTRIBUTE_VALUE_VARIABLE: Shape =
         shape("ExpressionAttributeValueVariable", text(None, None, None, &[]));
+    pub static FAILURE_CODE: Shape = shape("FailureCode", text(None, None, None, &[]));
+    pub static FAILURE_EXCEPTION: Shape = shape(
+        "FailureException",
+        Kind::Structure {
+            members: &[
+                member("ExceptionName", "ExceptionName", Location::Body, false, false, &EXCEPTION_NAME),
+                member(
+                    "ExceptionDescription",
+                    "ExceptionDescription",
+                    Location::Body,
+                    false,
+                    false,
+                    &EXCEPTION_DESCRIPTION,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static FAILURE_MESSAGE: Shape = shape("FailureMessage", text(None, None, None, &[]));
     pub static FILTER_CONDITION_MAP: Shape = shape(
         "FilterConditionMap",
         Kind::Map {
@@ -6242,6 +12468,23 @@ pub mod shapes {
             payload: None,
         },
     );
+    pub static GET_RESOURCE_POLICY_INPUT: Shape = shape(
+        "GetResourcePolicyInput",
+        Kind::Structure {
+            members: &[member("ResourceArn", "ResourceArn", Location::Body, true, false, &RESOURCE_ARN_STRING)],
+            payload: None,
+        },
+    );
+    pub static GET_RESOURCE_POLICY_OUTPUT: Shape = shape(
+        "GetResourcePolicyOutput",
+        Kind::Structure {
+            members: &[
+                member("Policy", "Policy", Location::Body, false, false, &RESOURCE_POLICY),
+                member("RevisionId", "RevisionId", Location::Body, false, false, &POLICY_REVISION_ID),
+            ],
+            payload: None,
+        },
+    );
     pub static GLOBAL_SECONDARY_INDEX: Shape = shape(
         "GlobalSecondaryIndex",
         Kind::Structure {
@@ -6261,6 +12504,33 @@ pub mod shapes {
                 member("WarmThroughput", "WarmThroughput", Location::Body, false, false, &WARM_THROUGHPUT),
             ],
             payload: None,
+        },
+    );
+    pub static GLOBAL_SECONDARY_INDEX_AUTO_SCALING_UPDATE: Shape = shape(
+        "GlobalSecondaryIndexAutoScalingUpdate",
+        Kind::Structure {
+            members: &[
+                member("IndexName", "IndexName", Location::Body, false, false, &INDEX_NAME),
+                member(
+                    "ProvisionedWriteCapacityAutoScalingUpdate",
+                    "ProvisionedWriteCapacityAutoScalingUpdate",
+                    Location::Body,
+                    false,
+                    false,
+                    &AUTO_SCALING_SETTINGS_UPDATE,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static GLOBAL_SECONDARY_INDEX_AUTO_SCALING_UPDATE_LIST: Shape = shape(
+        "GlobalSecondaryIndexAutoScalingUpdateList",
+        Kind::List {
+            member: &GLOBAL_SECONDARY_INDEX_AUTO_SCALING_UPDATE,
+            member_name: "member",
+            flattened: false,
+            min: Some(1),
+            max: None,
         },
     );
     pub static GLOBAL_SECONDARY_INDEX_DESCRIPTION: Shape = shape(
@@ -6306,6 +12576,26 @@ pub mod shapes {
             max: None,
         },
     );
+    pub static GLOBAL_SECONDARY_INDEX_INFO: Shape = shape(
+        "GlobalSecondaryIndexInfo",
+        Kind::Structure {
+            members: &[
+                member("IndexName", "IndexName", Location::Body, false, false, &INDEX_NAME),
+                member("KeySchema", "KeySchema", Location::Body, false, false, &KEY_SCHEMA),
+                member("Projection", "Projection", Location::Body, false, false, &PROJECTION),
+                member(
+                    "ProvisionedThroughput",
+                    "ProvisionedThroughput",
+                    Location::Body,
+                    false,
+                    false,
+                    &PROVISIONED_THROUGHPUT,
+                ),
+                member("OnDemandThroughput", "OnDemandThroughput", Location::Body, false, false, &ON_DEMAND_THROUGHPUT),
+            ],
+            payload: None,
+        },
+    );
     pub static GLOBAL_SECONDARY_INDEX_LIST: Shape = shape(
         "GlobalSecondaryIndexList",
         Kind::List { member: &GLOBAL_SECONDARY_INDEX, member_name: "member", flattened: false, min: None, max: None },
@@ -6349,10 +12639,99 @@ pub mod shapes {
             payload: None,
         },
     );
+    pub static GLOBAL_SECONDARY_INDEXES: Shape = shape(
+        "GlobalSecondaryIndexes",
+        Kind::List {
+            member: &GLOBAL_SECONDARY_INDEX_INFO,
+            member_name: "member",
+            flattened: false,
+            min: None,
+            max: None,
+        },
+    );
+    pub static GLOBAL_TABLE: Shape = shape(
+        "GlobalTable",
+        Kind::Structure {
+            members: &[
+                member("GlobalTableName", "GlobalTableName", Location::Body, false, false, &TABLE_NAME),
+                member("ReplicationGroup", "ReplicationGroup", Location::Body, false, false, &REPLICA_LIST),
+            ],
+            payload: None,
+        },
+    );
+    pub static GLOBAL_TABLE_ALREADY_EXISTS_EXCEPTION: Shape = shape(
+        "GlobalTableAlreadyExistsException",
+        Kind::Structure {
+            members: &[member("message", "message", Location::Body, false, false, &ERROR_MESSAGE)],
+            payload: None,
+        },
+    );
+    pub static GLOBAL_TABLE_ARN_STRING: Shape = shape("GlobalTableArnString", text(None, None, None, &[]));
+    pub static GLOBAL_TABLE_DESCRIPTION: Shape = shape(
+        "GlobalTableDescription",
+        Kind::Structure {
+            members: &[
+                member("ReplicationGroup", "ReplicationGroup", Location::Body, false, false, &REPLICA_DESCRIPTION_LIST),
+                member("GlobalTableArn", "GlobalTableArn", Location::Body, false, false, &GLOBAL_TABLE_ARN_STRING),
+                member("CreationDateTime", "CreationDateTime", Location::Body, false, false, &DATE),
+                member("GlobalTableStatus", "GlobalTableStatus", Location::Body, false, false, &GLOBAL_TABLE_STATUS),
+                member("GlobalTableName", "GlobalTableName", Location::Body, false, false, &TABLE_NAME),
+            ],
+            payload: None,
+        },
+    );
+    pub static GLOBAL_TABLE_GLOBAL_SECONDARY_INDEX_SETTINGS_UPDATE: Shape = shape(
+        "GlobalTableGlobalSecondaryIndexSettingsUpdate",
+        Kind::Structure {
+            members: &[
+                member("IndexName", "IndexName", Location::Body, true, false, &INDEX_NAME),
+                member(
+                    "ProvisionedWriteCapacityUnits",
+                    "ProvisionedWriteCapacityUnits",
+                    Location::Body,
+                    false,
+                    false,
+                    &POSITIVE_LONG_OBJECT,
+                ),
+                member(
+                    "ProvisionedWriteCapacityAutoScalingSettingsUpdate",
+                    "ProvisionedWriteCapacityAutoScalingSettingsUpdate",
+                    Location::Body,
+                    false,
+                    false,
+                    &AUTO_SCALING_SETTINGS_UPDATE,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static GLOBAL_TABLE_GLOBAL_SECONDARY_INDEX_SETTINGS_UPDATE_LIST: Shape = shape(
+        "GlobalTableGlobalSecondaryIndexSettingsUpdateList",
+        Kind::List {
+            member: &GLOBAL_TABLE_GLOBAL_SECONDARY_INDEX_SETTINGS_UPDATE,
+            member_name: "member",
+            flattened: false,
+            min: Some(1),
+            max: Some(20),
+        },
+    );
+    pub static GLOBAL_TABLE_LIST: Shape = shape(
+        "GlobalTableList",
+        Kind::List { member: &GLOBAL_TABLE, member_name: "member", flattened: false, min: None, max: None },
+    );
+    pub static GLOBAL_TABLE_NOT_FOUND_EXCEPTION: Shape = shape(
+        "GlobalTableNotFoundException",
+        Kind::Structure {
+            members: &[member("message", "message", Location::Body, false, false, &ERROR_MESSAGE)],
+            payload: None,
+        },
+    );
     pub static GLOBAL_TABLE_SETTINGS_REPLICATION_MODE: Shape = shape(
         "GlobalTableSettingsReplicationMode",
         text(None, None, None, &["ENABLED", "DISABLED", "ENABLED_WITH_OVERRIDES"]),
     );
+    pub static GLOBAL_TABLE_STATUS: Shape =
+        shape("GlobalTableStatus", text(None, None, None, &["CREATING", "ACTIVE", "DELETING", "UPDATING"]));
     pub static GLOBAL_TABLE_WITNESS_DESCRIPTION: Shape = shape(
         "GlobalTableWitnessDescription",
         Kind::Structure {
@@ -6414,12 +12793,193 @@ pub mod shapes {
             payload: None,
         },
     );
+    pub static IMPORT_ARN: Shape = shape("ImportArn", text(Some(37), Some(1024), None, &[]));
+    pub static IMPORT_CONFLICT_EXCEPTION: Shape = shape(
+        "ImportConflictException",
+        Kind::Structure {
+            members: &[member("message", "message", Location::Body, false, false, &ERROR_MESSAGE)],
+            payload: None,
+        },
+    );
+    pub static IMPORT_END_TIME: Shape = shape("ImportEndTime", Kind::Timestamp(TimestampFormat::Default));
+    pub static IMPORT_NEXT_TOKEN: Shape =
+        shape("ImportNextToken", text(Some(112), Some(1024), Some("([0-9a-f]{16})+"), &[]));
+    pub static IMPORT_NOT_FOUND_EXCEPTION: Shape = shape(
+        "ImportNotFoundException",
+        Kind::Structure {
+            members: &[member("message", "message", Location::Body, false, false, &ERROR_MESSAGE)],
+            payload: None,
+        },
+    );
+    pub static IMPORT_START_TIME: Shape = shape("ImportStartTime", Kind::Timestamp(TimestampFormat::Default));
+    pub static IMPORT_STATUS: Shape = shape(
+        "ImportStatus",
+        text(None, None, None, &["IN_PROGRESS", "COMPLETED", "CANCELLING", "CANCELLED", "FAILED"]),
+    );
+    pub static IMPORT_SUMMARY: Shape = shape(
+        "ImportSummary",
+        Kind::Structure {
+            members: &[
+                member("ImportArn", "ImportArn", Location::Body, false, false, &IMPORT_ARN),
+                member("ImportStatus", "ImportStatus", Location::Body, false, false, &IMPORT_STATUS),
+                member("TableArn", "TableArn", Location::Body, false, false, &TABLE_ARN),
+                member("S3BucketSource", "S3BucketSource", Location::Body, false, false, &S3_BUCKET_SOURCE),
+                member(
+                    "CloudWatchLogGroupArn",
+                    "CloudWatchLogGroupArn",
+                    Location::Body,
+                    false,
+                    false,
+                    &CLOUD_WATCH_LOG_GROUP_ARN,
+                ),
+                member("InputFormat", "InputFormat", Location::Body, false, false, &INPUT_FORMAT),
+                member("StartTime", "StartTime", Location::Body, false, false, &IMPORT_START_TIME),
+                member("EndTime", "EndTime", Location::Body, false, false, &IMPORT_END_TIME),
+            ],
+            payload: None,
+        },
+    );
+    pub static IMPORT_SUMMARY_LIST: Shape = shape(
+        "ImportSummaryList",
+        Kind::List { member: &IMPORT_SUMMARY, member_name: "member", flattened: false, min: None, max: None },
+    );
+    pub static IMPORT_TABLE_DESCRIPTION: Shape = shape(
+        "ImportTableDescription",
+        Kind::Structure {
+            members: &[
+                member("ImportArn", "ImportArn", Location::Body, false, false, &IMPORT_ARN),
+                member("ImportStatus", "ImportStatus", Location::Body, false, false, &IMPORT_STATUS),
+                member("TableArn", "TableArn", Location::Body, false, false, &TABLE_ARN),
+                member("TableId", "TableId", Location::Body, false, false, &TABLE_ID),
+                member("ClientToken", "ClientToken", Location::Body, false, false, &CLIENT_TOKEN),
+                member("S3BucketSource", "S3BucketSource", Location::Body, false, false, &S3_BUCKET_SOURCE),
+                member("ErrorCount", "ErrorCount", Location::Body, false, false, &ERROR_COUNT),
+                member(
+                    "CloudWatchLogGroupArn",
+                    "CloudWatchLogGroupArn",
+                    Location::Body,
+                    false,
+                    false,
+                    &CLOUD_WATCH_LOG_GROUP_ARN,
+                ),
+                member("InputFormat", "InputFormat", Location::Body, false, false, &INPUT_FORMAT),
+                member("InputFormatOptions", "InputFormatOptions", Location::Body, false, false, &INPUT_FORMAT_OPTIONS),
+                member(
+                    "InputCompressionType",
+                    "InputCompressionType",
+                    Location::Body,
+                    false,
+                    false,
+                    &INPUT_COMPRESSION_TYPE,
+                ),
+                member(
+                    "TableCreationParameters",
+                    "TableCreationParameters",
+                    Location::Body,
+                    false,
+                    false,
+                    &TABLE_CREATION_PARAMETERS,
+                ),
+                member("StartTime", "StartTime", Location::Body, false, false, &IMPORT_START_TIME),
+                member("EndTime", "EndTime", Location::Body, false, false, &IMPORT_END_TIME),
+                member("ProcessedSizeBytes", "ProcessedSizeBytes", Location::Body, false, false, &LONG_OBJECT),
+                member("ProcessedItemCount", "ProcessedItemCount", Location::Body, false, false, &PROCESSED_ITEM_COUNT),
+                member("ImportedItemCount", "ImportedItemCount", Location::Body, false, false, &IMPORTED_ITEM_COUNT),
+                member("FailureCode", "FailureCode", Location::Body, false, false, &FAILURE_CODE),
+                member("FailureMessage", "FailureMessage", Location::Body, false, false, &FAILURE_MESSAGE),
+            ],
+            payload: None,
+        },
+    );
+    pub static IMPORT_TABLE_INPUT: Shape = shape(
+        "ImportTableInput",
+        Kind::Structure {
+            members: &[
+                member("ClientToken", "ClientToken", Location::Body, false, false, &CLIENT_TOKEN),
+                member("S3BucketSource", "S3BucketSource", Location::Body, true, false, &S3_BUCKET_SOURCE),
+                member("InputFormat", "InputFormat", Location::Body, true, false, &INPUT_FORMAT),
+                member("InputFormatOptions", "InputFormatOptions", Location::Body, false, false, &INPUT_FORMAT_OPTIONS),
+                member(
+                    "InputCompressionType",
+                    "InputCompressionType",
+                    Location::Body,
+                    false,
+                    false,
+                    &INPUT_COMPRESSION_TYPE,
+                ),
+                member(
+                    "TableCreationParameters",
+                    "TableCreationParameters",
+                    Location::Body,
+                    true,
+                    false,
+                    &TABLE_CREATION_PARAMETERS,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static IMPORT_TABLE_OUTPUT: Shape = shape(
+        "ImportTableOutput",
+        Kind::Structure {
+            members: &[member(
+                "ImportTableDescription",
+                "ImportTableDescription",
+                Location::Body,
+                true,
+                false,
+                &IMPORT_TABLE_DESCRIPTION,
+            )],
+            payload: None,
+        },
+    );
+    pub static IMPORTED_ITEM_COUNT: Shape = shape("ImportedItemCount", Kind::Long { min: Some(0), max: None });
+    pub static INCREMENTAL_EXPORT_SPECIFICATION: Shape = shape(
+        "IncrementalExportSpecification",
+        Kind::Structure {
+            members: &[
+                member("ExportFromTime", "ExportFromTime", Location::Body, false, false, &EXPORT_FROM_TIME),
+                member("ExportToTime", "ExportToTime", Location::Body, false, false, &EXPORT_TO_TIME),
+                member("ExportViewType", "ExportViewType", Location::Body, false, false, &EXPORT_VIEW_TYPE),
+            ],
+            payload: None,
+        },
+    );
     pub static INDEX_NAME: Shape = shape("IndexName", text(Some(3), Some(255), Some("[a-zA-Z0-9_.-]+"), &[]));
+    pub static INDEX_NOT_FOUND_EXCEPTION: Shape = shape(
+        "IndexNotFoundException",
+        Kind::Structure {
+            members: &[member("message", "message", Location::Body, false, false, &ERROR_MESSAGE)],
+            payload: None,
+        },
+    );
     pub static INDEX_STATUS: Shape =
         shape("IndexStatus", text(None, None, None, &["CREATING", "UPDATING", "DELETING", "ACTIVE"]));
+    pub static INPUT_COMPRESSION_TYPE: Shape =
+        shape("InputCompressionType", text(None, None, None, &["GZIP", "ZSTD", "NONE"]));
+    pub static INPUT_FORMAT: Shape = shape("InputFormat", text(None, None, None, &["DYNAMODB_JSON", "ION", "CSV"]));
+    pub static INPUT_FORMAT_OPTIONS: Shape = shape(
+        "InputFormatOptions",
+        Kind::Structure { members: &[member("Csv", "Csv", Location::Body, false, false, &CSV_OPTIONS)], payload: None },
+    );
     pub static INTEGER: Shape = shape("Integer", Kind::Integer { min: None, max: None });
+    pub static INTEGER_OBJECT: Shape = shape("IntegerObject", Kind::Integer { min: None, max: None });
     pub static INTERNAL_SERVER_ERROR: Shape = shape(
         "InternalServerError",
+        Kind::Structure {
+            members: &[member("message", "message", Location::Body, false, false, &ERROR_MESSAGE)],
+            payload: None,
+        },
+    );
+    pub static INVALID_EXPORT_TIME_EXCEPTION: Shape = shape(
+        "InvalidExportTimeException",
+        Kind::Structure {
+            members: &[member("message", "message", Location::Body, false, false, &ERROR_MESSAGE)],
+            payload: None,
+        },
+    );
+    pub static INVALID_RESTORE_TIME_EXCEPTION: Shape = shape(
+        "InvalidRestoreTimeException",
         Kind::Structure {
             members: &[member("message", "message", Location::Body, false, false, &ERROR_MESSAGE)],
             payload: None,
@@ -6496,6 +13056,7 @@ pub mod shapes {
             payload: None,
         },
     );
+    pub static ITEM_COUNT: Shape = shape("ItemCount", Kind::Long { min: Some(0), max: None });
     pub static ITEM_LIST: Shape = shape(
         "ItemList",
         Kind::List { member: &ATTRIBUTE_MAP, member_name: "member", flattened: false, min: None, max: None },
@@ -6585,6 +13146,80 @@ pub mod shapes {
             payload: None,
         },
     );
+    pub static KINESIS_DATA_STREAM_DESTINATION: Shape = shape(
+        "KinesisDataStreamDestination",
+        Kind::Structure {
+            members: &[
+                member("StreamArn", "StreamArn", Location::Body, false, false, &STREAM_ARN),
+                member("DestinationStatus", "DestinationStatus", Location::Body, false, false, &DESTINATION_STATUS),
+                member(
+                    "DestinationStatusDescription",
+                    "DestinationStatusDescription",
+                    Location::Body,
+                    false,
+                    false,
+                    &STRING,
+                ),
+                member(
+                    "ApproximateCreationDateTimePrecision",
+                    "ApproximateCreationDateTimePrecision",
+                    Location::Body,
+                    false,
+                    false,
+                    &APPROXIMATE_CREATION_DATE_TIME_PRECISION,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static KINESIS_DATA_STREAM_DESTINATIONS: Shape = shape(
+        "KinesisDataStreamDestinations",
+        Kind::List {
+            member: &KINESIS_DATA_STREAM_DESTINATION,
+            member_name: "member",
+            flattened: false,
+            min: None,
+            max: None,
+        },
+    );
+    pub static KINESIS_STREAMING_DESTINATION_INPUT: Shape = shape(
+        "KinesisStreamingDestinationInput",
+        Kind::Structure {
+            members: &[
+                member("TableName", "TableName", Location::Body, true, false, &TABLE_ARN),
+                member("StreamArn", "StreamArn", Location::Body, true, false, &STREAM_ARN),
+                member(
+                    "EnableKinesisStreamingConfiguration",
+                    "EnableKinesisStreamingConfiguration",
+                    Location::Body,
+                    false,
+                    false,
+                    &ENABLE_KINESIS_STREAMING_CONFIGURATION,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static KINESIS_STREAMING_DESTINATION_OUTPUT: Shape = shape(
+        "KinesisStreamingDestinationOutput",
+        Kind::Structure {
+            members: &[
+                member("TableName", "TableName", Location::Body, false, false, &TABLE_NAME),
+                member("StreamArn", "StreamArn", Location::Body, false, false, &STREAM_ARN),
+                member("DestinationStatus", "DestinationStatus", Location::Body, false, false, &DESTINATION_STATUS),
+                member(
+                    "EnableKinesisStreamingConfiguration",
+                    "EnableKinesisStreamingConfiguration",
+                    Location::Body,
+                    false,
+                    false,
+                    &ENABLE_KINESIS_STREAMING_CONFIGURATION,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static LAST_UPDATE_DATE_TIME: Shape = shape("LastUpdateDateTime", Kind::Timestamp(TimestampFormat::Default));
     pub static LIMIT_EXCEEDED_EXCEPTION: Shape = shape(
         "LimitExceededException",
         Kind::Structure {
@@ -6595,6 +13230,155 @@ pub mod shapes {
     pub static LIST_ATTRIBUTE_VALUE: Shape = shape(
         "ListAttributeValue",
         Kind::List { member: &ATTRIBUTE_VALUE, member_name: "member", flattened: false, min: None, max: None },
+    );
+    pub static LIST_BACKUPS_INPUT: Shape = shape(
+        "ListBackupsInput",
+        Kind::Structure {
+            members: &[
+                member("TableName", "TableName", Location::Body, false, false, &TABLE_ARN),
+                member("Limit", "Limit", Location::Body, false, false, &BACKUPS_INPUT_LIMIT),
+                member(
+                    "TimeRangeLowerBound",
+                    "TimeRangeLowerBound",
+                    Location::Body,
+                    false,
+                    false,
+                    &TIME_RANGE_LOWER_BOUND,
+                ),
+                member(
+                    "TimeRangeUpperBound",
+                    "TimeRangeUpperBound",
+                    Location::Body,
+                    false,
+                    false,
+                    &TIME_RANGE_UPPER_BOUND,
+                ),
+                member("ExclusiveStartBackupArn", "ExclusiveStartBackupArn", Location::Body, false, false, &BACKUP_ARN),
+                member("BackupType", "BackupType", Location::Body, false, false, &BACKUP_TYPE_FILTER),
+            ],
+            payload: None,
+        },
+    );
+    pub static LIST_BACKUPS_OUTPUT: Shape = shape(
+        "ListBackupsOutput",
+        Kind::Structure {
+            members: &[
+                member("BackupSummaries", "BackupSummaries", Location::Body, false, false, &BACKUP_SUMMARIES),
+                member("LastEvaluatedBackupArn", "LastEvaluatedBackupArn", Location::Body, false, false, &BACKUP_ARN),
+            ],
+            payload: None,
+        },
+    );
+    pub static LIST_CONTRIBUTOR_INSIGHTS_INPUT: Shape = shape(
+        "ListContributorInsightsInput",
+        Kind::Structure {
+            members: &[
+                member("TableName", "TableName", Location::Body, false, false, &TABLE_ARN),
+                member("NextToken", "NextToken", Location::Body, false, false, &NEXT_TOKEN_STRING),
+                member("MaxResults", "MaxResults", Location::Body, false, false, &LIST_CONTRIBUTOR_INSIGHTS_LIMIT),
+            ],
+            payload: None,
+        },
+    );
+    pub static LIST_CONTRIBUTOR_INSIGHTS_LIMIT: Shape =
+        shape("ListContributorInsightsLimit", Kind::Integer { min: None, max: Some(100) });
+    pub static LIST_CONTRIBUTOR_INSIGHTS_OUTPUT: Shape = shape(
+        "ListContributorInsightsOutput",
+        Kind::Structure {
+            members: &[
+                member(
+                    "ContributorInsightsSummaries",
+                    "ContributorInsightsSummaries",
+                    Location::Body,
+                    false,
+                    false,
+                    &CONTRIBUTOR_INSIGHTS_SUMMARIES,
+                ),
+                member("NextToken", "NextToken", Location::Body, false, false, &NEXT_TOKEN_STRING),
+            ],
+            payload: None,
+        },
+    );
+    pub static LIST_EXPORTS_INPUT: Shape = shape(
+        "ListExportsInput",
+        Kind::Structure {
+            members: &[
+                member("TableArn", "TableArn", Location::Body, false, false, &TABLE_ARN),
+                member("MaxResults", "MaxResults", Location::Body, false, false, &LIST_EXPORTS_MAX_LIMIT),
+                member("NextToken", "NextToken", Location::Body, false, false, &EXPORT_NEXT_TOKEN),
+            ],
+            payload: None,
+        },
+    );
+    pub static LIST_EXPORTS_MAX_LIMIT: Shape =
+        shape("ListExportsMaxLimit", Kind::Integer { min: Some(1), max: Some(25) });
+    pub static LIST_EXPORTS_OUTPUT: Shape = shape(
+        "ListExportsOutput",
+        Kind::Structure {
+            members: &[
+                member("ExportSummaries", "ExportSummaries", Location::Body, false, false, &EXPORT_SUMMARIES),
+                member("NextToken", "NextToken", Location::Body, false, false, &EXPORT_NEXT_TOKEN),
+            ],
+            payload: None,
+        },
+    );
+    pub static LIST_GLOBAL_TABLES_INPUT: Shape = shape(
+        "ListGlobalTablesInput",
+        Kind::Structure {
+            members: &[
+                member(
+                    "ExclusiveStartGlobalTableName",
+                    "ExclusiveStartGlobalTableName",
+                    Location::Body,
+                    false,
+                    false,
+                    &TABLE_NAME,
+                ),
+                member("Limit", "Limit", Location::Body, false, false, &POSITIVE_INTEGER_OBJECT),
+                member("RegionName", "RegionName", Location::Body, false, false, &REGION_NAME),
+            ],
+            payload: None,
+        },
+    );
+    pub static LIST_GLOBAL_TABLES_OUTPUT: Shape = shape(
+        "ListGlobalTablesOutput",
+        Kind::Structure {
+            members: &[
+                member("GlobalTables", "GlobalTables", Location::Body, false, false, &GLOBAL_TABLE_LIST),
+                member(
+                    "LastEvaluatedGlobalTableName",
+                    "LastEvaluatedGlobalTableName",
+                    Location::Body,
+                    false,
+                    false,
+                    &TABLE_NAME,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static LIST_IMPORTS_INPUT: Shape = shape(
+        "ListImportsInput",
+        Kind::Structure {
+            members: &[
+                member("TableArn", "TableArn", Location::Body, false, false, &TABLE_ARN),
+                member("PageSize", "PageSize", Location::Body, false, false, &LIST_IMPORTS_MAX_LIMIT),
+                member("NextToken", "NextToken", Location::Body, false, false, &IMPORT_NEXT_TOKEN),
+            ],
+            payload: None,
+        },
+    );
+    pub static LIST_IMPORTS_MAX_LIMIT: Shape =
+        shape("ListImportsMaxLimit", Kind::Integer { min: Some(1), max: Some(25) });
+    pub static LIST_IMPORTS_OUTPUT: Shape = shape(
+        "ListImportsOutput",
+        Kind::Structure {
+            members: &[
+                member("ImportSummaryList", "ImportSummaryList", Location::Body, false, false, &IMPORT_SUMMARY_LIST),
+                member("NextToken", "NextToken", Location::Body, false, false, &IMPORT_NEXT_TOKEN),
+            ],
+            payload: None,
+        },
     );
     pub static LIST_TABLES_INPUT: Shape = shape(
         "ListTablesInput",
@@ -6673,9 +13457,30 @@ pub mod shapes {
             max: None,
         },
     );
+    pub static LOCAL_SECONDARY_INDEX_INFO: Shape = shape(
+        "LocalSecondaryIndexInfo",
+        Kind::Structure {
+            members: &[
+                member("IndexName", "IndexName", Location::Body, false, false, &INDEX_NAME),
+                member("KeySchema", "KeySchema", Location::Body, false, false, &KEY_SCHEMA),
+                member("Projection", "Projection", Location::Body, false, false, &PROJECTION),
+            ],
+            payload: None,
+        },
+    );
     pub static LOCAL_SECONDARY_INDEX_LIST: Shape = shape(
         "LocalSecondaryIndexList",
         Kind::List { member: &LOCAL_SECONDARY_INDEX, member_name: "member", flattened: false, min: None, max: None },
+    );
+    pub static LOCAL_SECONDARY_INDEXES: Shape = shape(
+        "LocalSecondaryIndexes",
+        Kind::List {
+            member: &LOCAL_SECONDARY_INDEX_INFO,
+            member_name: "member",
+            flattened: false,
+            min: None,
+            max: None,
+        },
     );
     pub static LONG: Shape = shape("Long", Kind::Long { min: None, max: None });
     pub static LONG_OBJECT: Shape = shape("LongObject", Kind::Long { min: None, max: None });
@@ -6736,6 +13541,50 @@ pub mod shapes {
             payload: None,
         },
     );
+    pub static PARAMETERIZED_STATEMENT: Shape = shape(
+        "ParameterizedStatement",
+        Kind::Structure {
+            members: &[
+                member("Statement", "Statement", Location::Body, true, false, &PARTI_QL_STATEMENT),
+                member("Parameters", "Parameters", Location::Body, false, false, &PREPARED_STATEMENT_PARAMETERS),
+                member(
+                    "ReturnValuesOnConditionCheckFailure",
+                    "ReturnValuesOnConditionCheckFailure",
+                    Location::Body,
+                    false,
+                    false,
+                    &RETURN_VALUES_ON_CONDITION_CHECK_FAILURE,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static PARAMETERIZED_STATEMENTS: Shape = shape(
+        "ParameterizedStatements",
+        Kind::List {
+            member: &PARAMETERIZED_STATEMENT,
+            member_name: "member",
+            flattened: false,
+            min: Some(1),
+            max: Some(100),
+        },
+    );
+    pub static PARTI_QL_BATCH_REQUEST: Shape = shape(
+        "PartiQLBatchRequest",
+        Kind::List {
+            member: &BATCH_STATEMENT_REQUEST,
+            member_name: "member",
+            flattened: false,
+            min: Some(1),
+            max: Some(25),
+        },
+    );
+    pub static PARTI_QL_BATCH_RESPONSE: Shape = shape(
+        "PartiQLBatchResponse",
+        Kind::List { member: &BATCH_STATEMENT_RESPONSE, member_name: "member", flattened: false, min: None, max: None },
+    );
+    pub static PARTI_QL_NEXT_TOKEN: Shape = shape("PartiQLNextToken", text(Some(1), Some(32768), None, &[]));
+    pub static PARTI_QL_STATEMENT: Shape = shape("PartiQLStatement", text(Some(1), Some(8192), None, &[]));
     pub static POINT_IN_TIME_RECOVERY_DESCRIPTION: Shape = shape(
         "PointInTimeRecoveryDescription",
         Kind::Structure {
@@ -6762,11 +13611,55 @@ pub mod shapes {
             payload: None,
         },
     );
+    pub static POINT_IN_TIME_RECOVERY_SPECIFICATION: Shape = shape(
+        "PointInTimeRecoverySpecification",
+        Kind::Structure {
+            members: &[
+                member(
+                    "PointInTimeRecoveryEnabled",
+                    "PointInTimeRecoveryEnabled",
+                    Location::Body,
+                    true,
+                    false,
+                    &BOOLEAN_OBJECT,
+                ),
+                member(
+                    "RecoveryPeriodInDays",
+                    "RecoveryPeriodInDays",
+                    Location::Body,
+                    false,
+                    false,
+                    &RECOVERY_PERIOD_IN_DAYS,
+                ),
+            ],
+            payload: None,
+        },
+    );
     pub static POINT_IN_TIME_RECOVERY_STATUS: Shape =
         shape("PointInTimeRecoveryStatus", text(None, None, None, &["ENABLED", "DISABLED"]));
+    pub static POINT_IN_TIME_RECOVERY_UNAVAILABLE_EXCEPTION: Shape = shape(
+        "PointInTimeRecoveryUnavailableException",
+        Kind::Structure {
+            members: &[member("message", "message", Location::Body, false, false, &ERROR_MESSAGE)],
+            payload: None,
+        },
+    );
+    pub static POLICY_NOT_FOUND_EXCEPTION: Shape = shape(
+        "PolicyNotFoundException",
+        Kind::Structure {
+            members: &[member("message", "message", Location::Body, false, false, &ERROR_MESSAGE)],
+            payload: None,
+        },
+    );
+    pub static POLICY_REVISION_ID: Shape = shape("PolicyRevisionId", text(Some(1), Some(255), None, &[]));
     pub static POSITIVE_INTEGER_OBJECT: Shape =
         shape("PositiveIntegerObject", Kind::Integer { min: Some(1), max: None });
     pub static POSITIVE_LONG_OBJECT: Shape = shape("PositiveLongObject", Kind::Long { min: Some(1), max: None });
+    pub static PREPARED_STATEMENT_PARAMETERS: Shape = shape(
+        "PreparedStatementParameters",
+        Kind::List { member: &ATTRIBUTE_VALUE, member_name: "member", flattened: false, min: Some(1), max: None },
+    );
+    pub static PROCESSED_ITEM_COUNT: Shape = shape("ProcessedItemCount", Kind::Long { min: Some(0), max: None });
     pub static PROJECTION: Shape = shape(
         "Projection",
         Kind::Structure {
@@ -7002,6 +13895,32 @@ pub mod shapes {
             payload: None,
         },
     );
+    pub static PUT_RESOURCE_POLICY_INPUT: Shape = shape(
+        "PutResourcePolicyInput",
+        Kind::Structure {
+            members: &[
+                member("ResourceArn", "ResourceArn", Location::Body, true, false, &RESOURCE_ARN_STRING),
+                member("Policy", "Policy", Location::Body, true, false, &RESOURCE_POLICY),
+                member("ExpectedRevisionId", "ExpectedRevisionId", Location::Body, false, false, &POLICY_REVISION_ID),
+                member(
+                    "ConfirmRemoveSelfResourceAccess",
+                    "ConfirmRemoveSelfResourceAccess",
+                    Location::Body,
+                    false,
+                    false,
+                    &CONFIRM_REMOVE_SELF_RESOURCE_ACCESS,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static PUT_RESOURCE_POLICY_OUTPUT: Shape = shape(
+        "PutResourcePolicyOutput",
+        Kind::Structure {
+            members: &[member("RevisionId", "RevisionId", Location::Body, false, false, &POLICY_REVISION_ID)],
+            payload: None,
+        },
+    );
     pub static QUERY_INPUT: Shape = shape(
         "QueryInput",
         Kind::Structure {
@@ -7086,6 +14005,99 @@ pub mod shapes {
     pub static RECOVERY_PERIOD_IN_DAYS: Shape =
         shape("RecoveryPeriodInDays", Kind::Integer { min: Some(1), max: Some(35) });
     pub static REGION_NAME: Shape = shape("RegionName", text(None, None, None, &[]));
+    pub static REPLICA: Shape = shape(
+        "Replica",
+        Kind::Structure {
+            members: &[member("RegionName", "RegionName", Location::Body, false, false, &REGION_NAME)],
+            payload: None,
+        },
+    );
+    pub static REPLICA_ALREADY_EXISTS_EXCEPTION: Shape = shape(
+        "ReplicaAlreadyExistsException",
+        Kind::Structure {
+            members: &[member("message", "message", Location::Body, false, false, &ERROR_MESSAGE)],
+            payload: None,
+        },
+    );
+    pub static REPLICA_AUTO_SCALING_DESCRIPTION: Shape = shape(
+        "ReplicaAutoScalingDescription",
+        Kind::Structure {
+            members: &[
+                member("RegionName", "RegionName", Location::Body, false, false, &REGION_NAME),
+                member(
+                    "GlobalSecondaryIndexes",
+                    "GlobalSecondaryIndexes",
+                    Location::Body,
+                    false,
+                    false,
+                    &REPLICA_GLOBAL_SECONDARY_INDEX_AUTO_SCALING_DESCRIPTION_LIST,
+                ),
+                member(
+                    "ReplicaProvisionedReadCapacityAutoScalingSettings",
+                    "ReplicaProvisionedReadCapacityAutoScalingSettings",
+                    Location::Body,
+                    false,
+                    false,
+                    &AUTO_SCALING_SETTINGS_DESCRIPTION,
+                ),
+                member(
+                    "ReplicaProvisionedWriteCapacityAutoScalingSettings",
+                    "ReplicaProvisionedWriteCapacityAutoScalingSettings",
+                    Location::Body,
+                    false,
+                    false,
+                    &AUTO_SCALING_SETTINGS_DESCRIPTION,
+                ),
+                member("ReplicaStatus", "ReplicaStatus", Location::Body, false, false, &REPLICA_STATUS),
+            ],
+            payload: None,
+        },
+    );
+    pub static REPLICA_AUTO_SCALING_DESCRIPTION_LIST: Shape = shape(
+        "ReplicaAutoScalingDescriptionList",
+        Kind::List {
+            member: &REPLICA_AUTO_SCALING_DESCRIPTION,
+            member_name: "member",
+            flattened: false,
+            min: None,
+            max: None,
+        },
+    );
+    pub static REPLICA_AUTO_SCALING_UPDATE: Shape = shape(
+        "ReplicaAutoScalingUpdate",
+        Kind::Structure {
+            members: &[
+                member("RegionName", "RegionName", Location::Body, true, false, &REGION_NAME),
+                member(
+                    "ReplicaGlobalSecondaryIndexUpdates",
+                    "ReplicaGlobalSecondaryIndexUpdates",
+                    Location::Body,
+                    false,
+                    false,
+                    &REPLICA_GLOBAL_SECONDARY_INDEX_AUTO_SCALING_UPDATE_LIST,
+                ),
+                member(
+                    "ReplicaProvisionedReadCapacityAutoScalingUpdate",
+                    "ReplicaProvisionedReadCapacityAutoScalingUpdate",
+                    Location::Body,
+                    false,
+                    false,
+                    &AUTO_SCALING_SETTINGS_UPDATE,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static REPLICA_AUTO_SCALING_UPDATE_LIST: Shape = shape(
+        "ReplicaAutoScalingUpdateList",
+        Kind::List {
+            member: &REPLICA_AUTO_SCALING_UPDATE,
+            member_name: "member",
+            flattened: false,
+            min: Some(1),
+            max: None,
+        },
+    );
     pub static REPLICA_DESCRIPTION: Shape = shape(
         "ReplicaDescription",
         Kind::Structure {
@@ -7199,6 +14211,69 @@ pub mod shapes {
             payload: None,
         },
     );
+    pub static REPLICA_GLOBAL_SECONDARY_INDEX_AUTO_SCALING_DESCRIPTION: Shape = shape(
+        "ReplicaGlobalSecondaryIndexAutoScalingDescription",
+        Kind::Structure {
+            members: &[
+                member("IndexName", "IndexName", Location::Body, false, false, &INDEX_NAME),
+                member("IndexStatus", "IndexStatus", Location::Body, false, false, &INDEX_STATUS),
+                member(
+                    "ProvisionedReadCapacityAutoScalingSettings",
+                    "ProvisionedReadCapacityAutoScalingSettings",
+                    Location::Body,
+                    false,
+                    false,
+                    &AUTO_SCALING_SETTINGS_DESCRIPTION,
+                ),
+                member(
+                    "ProvisionedWriteCapacityAutoScalingSettings",
+                    "ProvisionedWriteCapacityAutoScalingSettings",
+                    Location::Body,
+                    false,
+                    false,
+                    &AUTO_SCALING_SETTINGS_DESCRIPTION,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static REPLICA_GLOBAL_SECONDARY_INDEX_AUTO_SCALING_DESCRIPTION_LIST: Shape = shape(
+        "ReplicaGlobalSecondaryIndexAutoScalingDescriptionList",
+        Kind::List {
+            member: &REPLICA_GLOBAL_SECONDARY_INDEX_AUTO_SCALING_DESCRIPTION,
+            member_name: "member",
+            flattened: false,
+            min: None,
+            max: None,
+        },
+    );
+    pub static REPLICA_GLOBAL_SECONDARY_INDEX_AUTO_SCALING_UPDATE: Shape = shape(
+        "ReplicaGlobalSecondaryIndexAutoScalingUpdate",
+        Kind::Structure {
+            members: &[
+                member("IndexName", "IndexName", Location::Body, false, false, &INDEX_NAME),
+                member(
+                    "ProvisionedReadCapacityAutoScalingUpdate",
+                    "ProvisionedReadCapacityAutoScalingUpdate",
+                    Location::Body,
+                    false,
+                    false,
+                    &AUTO_SCALING_SETTINGS_UPDATE,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static REPLICA_GLOBAL_SECONDARY_INDEX_AUTO_SCALING_UPDATE_LIST: Shape = shape(
+        "ReplicaGlobalSecondaryIndexAutoScalingUpdateList",
+        Kind::List {
+            member: &REPLICA_GLOBAL_SECONDARY_INDEX_AUTO_SCALING_UPDATE,
+            member_name: "member",
+            flattened: false,
+            min: None,
+            max: None,
+        },
+    );
     pub static REPLICA_GLOBAL_SECONDARY_INDEX_DESCRIPTION: Shape = shape(
         "ReplicaGlobalSecondaryIndexDescription",
         Kind::Structure {
@@ -7252,6 +14327,224 @@ pub mod shapes {
             max: None,
         },
     );
+    pub static REPLICA_GLOBAL_SECONDARY_INDEX_SETTINGS_DESCRIPTION: Shape = shape(
+        "ReplicaGlobalSecondaryIndexSettingsDescription",
+        Kind::Structure {
+            members: &[
+                member("IndexName", "IndexName", Location::Body, true, false, &INDEX_NAME),
+                member("IndexStatus", "IndexStatus", Location::Body, false, false, &INDEX_STATUS),
+                member(
+                    "ProvisionedReadCapacityUnits",
+                    "ProvisionedReadCapacityUnits",
+                    Location::Body,
+                    false,
+                    false,
+                    &POSITIVE_LONG_OBJECT,
+                ),
+                member(
+                    "ProvisionedReadCapacityAutoScalingSettings",
+                    "ProvisionedReadCapacityAutoScalingSettings",
+                    Location::Body,
+                    false,
+                    false,
+                    &AUTO_SCALING_SETTINGS_DESCRIPTION,
+                ),
+                member(
+                    "ProvisionedWriteCapacityUnits",
+                    "ProvisionedWriteCapacityUnits",
+                    Location::Body,
+                    false,
+                    false,
+                    &POSITIVE_LONG_OBJECT,
+                ),
+                member(
+                    "ProvisionedWriteCapacityAutoScalingSettings",
+                    "ProvisionedWriteCapacityAutoScalingSettings",
+                    Location::Body,
+                    false,
+                    false,
+                    &AUTO_SCALING_SETTINGS_DESCRIPTION,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static REPLICA_GLOBAL_SECONDARY_INDEX_SETTINGS_DESCRIPTION_LIST: Shape = shape(
+        "ReplicaGlobalSecondaryIndexSettingsDescriptionList",
+        Kind::List {
+            member: &REPLICA_GLOBAL_SECONDARY_INDEX_SETTINGS_DESCRIPTION,
+            member_name: "member",
+            flattened: false,
+            min: None,
+            max: None,
+        },
+    );
+    pub static REPLICA_GLOBAL_SECONDARY_INDEX_SETTINGS_UPDATE: Shape = shape(
+        "ReplicaGlobalSecondaryIndexSettingsUpdate",
+        Kind::Structure {
+            members: &[
+                member("IndexName", "IndexName", Location::Body, true, false, &INDEX_NAME),
+                member(
+                    "ProvisionedReadCapacityUnits",
+                    "ProvisionedReadCapacityUnits",
+                    Location::Body,
+                    false,
+                    false,
+                    &POSITIVE_LONG_OBJECT,
+                ),
+                member(
+                    "ProvisionedReadCapacityAutoScalingSettingsUpdate",
+                    "ProvisionedReadCapacityAutoScalingSettingsUpdate",
+                    Location::Body,
+                    false,
+                    false,
+                    &AUTO_SCALING_SETTINGS_UPDATE,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static REPLICA_GLOBAL_SECONDARY_INDEX_SETTINGS_UPDATE_LIST: Shape = shape(
+        "ReplicaGlobalSecondaryIndexSettingsUpdateList",
+        Kind::List {
+            member: &REPLICA_GLOBAL_SECONDARY_INDEX_SETTINGS_UPDATE,
+            member_name: "member",
+            flattened: false,
+            min: Some(1),
+            max: Some(20),
+        },
+    );
+    pub static REPLICA_LIST: Shape = shape(
+        "ReplicaList",
+        Kind::List { member: &REPLICA, member_name: "member", flattened: false, min: None, max: None },
+    );
+    pub static REPLICA_NOT_FOUND_EXCEPTION: Shape = shape(
+        "ReplicaNotFoundException",
+        Kind::Structure {
+            members: &[member("message", "message", Location::Body, false, false, &ERROR_MESSAGE)],
+            payload: None,
+        },
+    );
+    pub static REPLICA_SETTINGS_DESCRIPTION: Shape = shape(
+        "ReplicaSettingsDescription",
+        Kind::Structure {
+            members: &[
+                member("RegionName", "RegionName", Location::Body, true, false, &REGION_NAME),
+                member("ReplicaStatus", "ReplicaStatus", Location::Body, false, false, &REPLICA_STATUS),
+                member(
+                    "ReplicaBillingModeSummary",
+                    "ReplicaBillingModeSummary",
+                    Location::Body,
+                    false,
+                    false,
+                    &BILLING_MODE_SUMMARY,
+                ),
+                member(
+                    "ReplicaProvisionedReadCapacityUnits",
+                    "ReplicaProvisionedReadCapacityUnits",
+                    Location::Body,
+                    false,
+                    false,
+                    &NON_NEGATIVE_LONG_OBJECT,
+                ),
+                member(
+                    "ReplicaProvisionedReadCapacityAutoScalingSettings",
+                    "ReplicaProvisionedReadCapacityAutoScalingSettings",
+                    Location::Body,
+                    false,
+                    false,
+                    &AUTO_SCALING_SETTINGS_DESCRIPTION,
+                ),
+                member(
+                    "ReplicaProvisionedWriteCapacityUnits",
+                    "ReplicaProvisionedWriteCapacityUnits",
+                    Location::Body,
+                    false,
+                    false,
+                    &NON_NEGATIVE_LONG_OBJECT,
+                ),
+                member(
+                    "ReplicaProvisionedWriteCapacityAutoScalingSettings",
+                    "ReplicaProvisionedWriteCapacityAutoScalingSettings",
+                    Location::Body,
+                    false,
+                    false,
+                    &AUTO_SCALING_SETTINGS_DESCRIPTION,
+                ),
+                member(
+                    "ReplicaGlobalSecondaryIndexSettings",
+                    "ReplicaGlobalSecondaryIndexSettings",
+                    Location::Body,
+                    false,
+                    false,
+                    &REPLICA_GLOBAL_SECONDARY_INDEX_SETTINGS_DESCRIPTION_LIST,
+                ),
+                member(
+                    "ReplicaTableClassSummary",
+                    "ReplicaTableClassSummary",
+                    Location::Body,
+                    false,
+                    false,
+                    &TABLE_CLASS_SUMMARY,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static REPLICA_SETTINGS_DESCRIPTION_LIST: Shape = shape(
+        "ReplicaSettingsDescriptionList",
+        Kind::List {
+            member: &REPLICA_SETTINGS_DESCRIPTION,
+            member_name: "member",
+            flattened: false,
+            min: None,
+            max: None,
+        },
+    );
+    pub static REPLICA_SETTINGS_UPDATE: Shape = shape(
+        "ReplicaSettingsUpdate",
+        Kind::Structure {
+            members: &[
+                member("RegionName", "RegionName", Location::Body, true, false, &REGION_NAME),
+                member(
+                    "ReplicaProvisionedReadCapacityUnits",
+                    "ReplicaProvisionedReadCapacityUnits",
+                    Location::Body,
+                    false,
+                    false,
+                    &POSITIVE_LONG_OBJECT,
+                ),
+                member(
+                    "ReplicaProvisionedReadCapacityAutoScalingSettingsUpdate",
+                    "ReplicaProvisionedReadCapacityAutoScalingSettingsUpdate",
+                    Location::Body,
+                    false,
+                    false,
+                    &AUTO_SCALING_SETTINGS_UPDATE,
+                ),
+                member(
+                    "ReplicaGlobalSecondaryIndexSettingsUpdate",
+                    "ReplicaGlobalSecondaryIndexSettingsUpdate",
+                    Location::Body,
+                    false,
+                    false,
+                    &REPLICA_GLOBAL_SECONDARY_INDEX_SETTINGS_UPDATE_LIST,
+                ),
+                member("ReplicaTableClass", "ReplicaTableClass", Location::Body, false, false, &TABLE_CLASS),
+            ],
+            payload: None,
+        },
+    );
+    pub static REPLICA_SETTINGS_UPDATE_LIST: Shape = shape(
+        "ReplicaSettingsUpdateList",
+        Kind::List {
+            member: &REPLICA_SETTINGS_UPDATE,
+            member_name: "member",
+            flattened: false,
+            min: Some(1),
+            max: Some(50),
+        },
+    );
     pub static REPLICA_STATUS: Shape = shape(
         "ReplicaStatus",
         text(
@@ -7275,6 +14568,20 @@ pub mod shapes {
     pub static REPLICA_STATUS_DESCRIPTION: Shape = shape("ReplicaStatusDescription", text(None, None, None, &[]));
     pub static REPLICA_STATUS_PERCENT_PROGRESS: Shape =
         shape("ReplicaStatusPercentProgress", text(None, None, None, &[]));
+    pub static REPLICA_UPDATE: Shape = shape(
+        "ReplicaUpdate",
+        Kind::Structure {
+            members: &[
+                member("Create", "Create", Location::Body, false, false, &CREATE_REPLICA_ACTION),
+                member("Delete", "Delete", Location::Body, false, false, &DELETE_REPLICA_ACTION),
+            ],
+            payload: None,
+        },
+    );
+    pub static REPLICA_UPDATE_LIST: Shape = shape(
+        "ReplicaUpdateList",
+        Kind::List { member: &REPLICA_UPDATE, member_name: "member", flattened: false, min: None, max: None },
+    );
     pub static REPLICATED_WRITE_CONFLICT_EXCEPTION: Shape = shape(
         "ReplicatedWriteConflictException",
         Kind::Structure {
@@ -7343,6 +14650,146 @@ pub mod shapes {
             payload: None,
         },
     );
+    pub static RESTORE_TABLE_FROM_BACKUP_INPUT: Shape = shape(
+        "RestoreTableFromBackupInput",
+        Kind::Structure {
+            members: &[
+                member("TargetTableName", "TargetTableName", Location::Body, true, false, &TABLE_NAME),
+                member("BackupArn", "BackupArn", Location::Body, true, false, &BACKUP_ARN),
+                member("BillingModeOverride", "BillingModeOverride", Location::Body, false, false, &BILLING_MODE),
+                member(
+                    "GlobalSecondaryIndexOverride",
+                    "GlobalSecondaryIndexOverride",
+                    Location::Body,
+                    false,
+                    false,
+                    &GLOBAL_SECONDARY_INDEX_LIST,
+                ),
+                member(
+                    "LocalSecondaryIndexOverride",
+                    "LocalSecondaryIndexOverride",
+                    Location::Body,
+                    false,
+                    false,
+                    &LOCAL_SECONDARY_INDEX_LIST,
+                ),
+                member(
+                    "ProvisionedThroughputOverride",
+                    "ProvisionedThroughputOverride",
+                    Location::Body,
+                    false,
+                    false,
+                    &PROVISIONED_THROUGHPUT,
+                ),
+                member(
+                    "OnDemandThroughputOverride",
+                    "OnDemandThroughputOverride",
+                    Location::Body,
+                    false,
+                    false,
+                    &ON_DEMAND_THROUGHPUT,
+                ),
+                member(
+                    "SSESpecificationOverride",
+                    "SSESpecificationOverride",
+                    Location::Body,
+                    false,
+                    false,
+                    &SSE_SPECIFICATION,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static RESTORE_TABLE_FROM_BACKUP_OUTPUT: Shape = shape(
+        "RestoreTableFromBackupOutput",
+        Kind::Structure {
+            members: &[member(
+                "TableDescription",
+                "TableDescription",
+                Location::Body,
+                false,
+                false,
+                &TABLE_DESCRIPTION,
+            )],
+            payload: None,
+        },
+    );
+    pub static RESTORE_TABLE_TO_POINT_IN_TIME_INPUT: Shape = shape(
+        "RestoreTableToPointInTimeInput",
+        Kind::Structure {
+            members: &[
+                member("SourceTableArn", "SourceTableArn", Location::Body, false, false, &TABLE_ARN),
+                member("SourceTableName", "SourceTableName", Location::Body, false, false, &TABLE_NAME),
+                member("TargetTableName", "TargetTableName", Location::Body, true, false, &TABLE_NAME),
+                member(
+                    "UseLatestRestorableTime",
+                    "UseLatestRestorableTime",
+                    Location::Body,
+                    false,
+                    false,
+                    &BOOLEAN_OBJECT,
+                ),
+                member("RestoreDateTime", "RestoreDateTime", Location::Body, false, false, &DATE),
+                member("BillingModeOverride", "BillingModeOverride", Location::Body, false, false, &BILLING_MODE),
+                member(
+                    "GlobalSecondaryIndexOverride",
+                    "GlobalSecondaryIndexOverride",
+                    Location::Body,
+                    false,
+                    false,
+                    &GLOBAL_SECONDARY_INDEX_LIST,
+                ),
+                member(
+                    "LocalSecondaryIndexOverride",
+                    "LocalSecondaryIndexOverride",
+                    Location::Body,
+                    false,
+                    false,
+                    &LOCAL_SECONDARY_INDEX_LIST,
+                ),
+                member(
+                    "ProvisionedThroughputOverride",
+                    "ProvisionedThroughputOverride",
+                    Location::Body,
+                    false,
+                    false,
+                    &PROVISIONED_THROUGHPUT,
+                ),
+                member(
+                    "OnDemandThroughputOverride",
+                    "OnDemandThroughputOverride",
+                    Location::Body,
+                    false,
+                    false,
+                    &ON_DEMAND_THROUGHPUT,
+                ),
+                member(
+                    "SSESpecificationOverride",
+                    "SSESpecificationOverride",
+                    Location::Body,
+                    false,
+                    false,
+                    &SSE_SPECIFICATION,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static RESTORE_TABLE_TO_POINT_IN_TIME_OUTPUT: Shape = shape(
+        "RestoreTableToPointInTimeOutput",
+        Kind::Structure {
+            members: &[member(
+                "TableDescription",
+                "TableDescription",
+                Location::Body,
+                false,
+                false,
+                &TABLE_DESCRIPTION,
+            )],
+            payload: None,
+        },
+    );
     pub static RETURN_CONSUMED_CAPACITY: Shape =
         shape("ReturnConsumedCapacity", text(None, None, None, &["INDEXES", "TOTAL", "NONE"]));
     pub static RETURN_ITEM_COLLECTION_METRICS: Shape =
@@ -7351,6 +14798,23 @@ pub mod shapes {
         shape("ReturnValue", text(None, None, None, &["NONE", "ALL_OLD", "UPDATED_OLD", "ALL_NEW", "UPDATED_NEW"]));
     pub static RETURN_VALUES_ON_CONDITION_CHECK_FAILURE: Shape =
         shape("ReturnValuesOnConditionCheckFailure", text(None, None, None, &["ALL_OLD", "NONE"]));
+    pub static S3_BUCKET: Shape =
+        shape("S3Bucket", text(None, Some(255), Some("^[a-z0-9A-Z]+[\\.\\-\\w]*[a-z0-9A-Z]+$"), &[]));
+    pub static S3_BUCKET_OWNER: Shape = shape("S3BucketOwner", text(None, None, Some("[0-9]{12}"), &[]));
+    pub static S3_BUCKET_SOURCE: Shape = shape(
+        "S3BucketSource",
+        Kind::Structure {
+            members: &[
+                member("S3BucketOwner", "S3BucketOwner", Location::Body, false, false, &S3_BUCKET_OWNER),
+                member("S3Bucket", "S3Bucket", Location::Body, true, false, &S3_BUCKET),
+                member("S3KeyPrefix", "S3KeyPrefix", Location::Body, false, false, &S3_PREFIX),
+            ],
+            payload: None,
+        },
+    );
+    pub static S3_PREFIX: Shape = shape("S3Prefix", text(None, Some(1024), None, &[]));
+    pub static S3_SSE_ALGORITHM: Shape = shape("S3SseAlgorithm", text(None, None, None, &["AES256", "KMS"]));
+    pub static S3_SSE_KMS_KEY_ID: Shape = shape("S3SseKmsKeyId", text(Some(1), Some(2048), None, &[]));
     pub static SSE_DESCRIPTION: Shape = shape(
         "SSEDescription",
         Kind::Structure {
@@ -7477,6 +14941,72 @@ pub mod shapes {
         "Select",
         text(None, None, None, &["ALL_ATTRIBUTES", "ALL_PROJECTED_ATTRIBUTES", "SPECIFIC_ATTRIBUTES", "COUNT"]),
     );
+    pub static SOURCE_TABLE_DETAILS: Shape = shape(
+        "SourceTableDetails",
+        Kind::Structure {
+            members: &[
+                member("TableName", "TableName", Location::Body, true, false, &TABLE_NAME),
+                member("TableId", "TableId", Location::Body, true, false, &TABLE_ID),
+                member("TableArn", "TableArn", Location::Body, false, false, &TABLE_ARN),
+                member("TableSizeBytes", "TableSizeBytes", Location::Body, false, false, &LONG_OBJECT),
+                member("KeySchema", "KeySchema", Location::Body, true, false, &KEY_SCHEMA),
+                member(
+                    "TableCreationDateTime",
+                    "TableCreationDateTime",
+                    Location::Body,
+                    true,
+                    false,
+                    &TABLE_CREATION_DATE_TIME,
+                ),
+                member(
+                    "ProvisionedThroughput",
+                    "ProvisionedThroughput",
+                    Location::Body,
+                    true,
+                    false,
+                    &PROVISIONED_THROUGHPUT,
+                ),
+                member("OnDemandThroughput", "OnDemandThroughput", Location::Body, false, false, &ON_DEMAND_THROUGHPUT),
+                member("ItemCount", "ItemCount", Location::Body, false, false, &ITEM_COUNT),
+                member("BillingMode", "BillingMode", Location::Body, false, false, &BILLING_MODE),
+            ],
+            payload: None,
+        },
+    );
+    pub static SOURCE_TABLE_FEATURE_DETAILS: Shape = shape(
+        "SourceTableFeatureDetails",
+        Kind::Structure {
+            members: &[
+                member(
+                    "LocalSecondaryIndexes",
+                    "LocalSecondaryIndexes",
+                    Location::Body,
+                    false,
+                    false,
+                    &LOCAL_SECONDARY_INDEXES,
+                ),
+                member(
+                    "GlobalSecondaryIndexes",
+                    "GlobalSecondaryIndexes",
+                    Location::Body,
+                    false,
+                    false,
+                    &GLOBAL_SECONDARY_INDEXES,
+                ),
+                member("StreamDescription", "StreamDescription", Location::Body, false, false, &STREAM_SPECIFICATION),
+                member(
+                    "TimeToLiveDescription",
+                    "TimeToLiveDescription",
+                    Location::Body,
+                    false,
+                    false,
+                    &TIME_TO_LIVE_DESCRIPTION,
+                ),
+                member("SSEDescription", "SSEDescription", Location::Body, false, false, &SSE_DESCRIPTION),
+            ],
+            payload: None,
+        },
+    );
     pub static STREAM_ARN: Shape = shape("StreamArn", text(Some(37), Some(1024), None, &[]));
     pub static STREAM_ENABLED: Shape = shape("StreamEnabled", Kind::Boolean);
     pub static STREAM_SPECIFICATION: Shape = shape(
@@ -7497,7 +15027,25 @@ pub mod shapes {
         "StringSetAttributeValue",
         Kind::List { member: &STRING_ATTRIBUTE_VALUE, member_name: "member", flattened: false, min: None, max: None },
     );
+    pub static TABLE_ALREADY_EXISTS_EXCEPTION: Shape = shape(
+        "TableAlreadyExistsException",
+        Kind::Structure {
+            members: &[member("message", "message", Location::Body, false, false, &ERROR_MESSAGE)],
+            payload: None,
+        },
+    );
     pub static TABLE_ARN: Shape = shape("TableArn", text(Some(1), Some(1024), None, &[]));
+    pub static TABLE_AUTO_SCALING_DESCRIPTION: Shape = shape(
+        "TableAutoScalingDescription",
+        Kind::Structure {
+            members: &[
+                member("TableName", "TableName", Location::Body, false, false, &TABLE_NAME),
+                member("TableStatus", "TableStatus", Location::Body, false, false, &TABLE_STATUS),
+                member("Replicas", "Replicas", Location::Body, false, false, &REPLICA_AUTO_SCALING_DESCRIPTION_LIST),
+            ],
+            payload: None,
+        },
+    );
     pub static TABLE_CLASS: Shape =
         shape("TableClass", text(None, None, None, &["STANDARD", "STANDARD_INFREQUENT_ACCESS"]));
     pub static TABLE_CLASS_SUMMARY: Shape = shape(
@@ -7506,6 +15054,45 @@ pub mod shapes {
             members: &[
                 member("TableClass", "TableClass", Location::Body, false, false, &TABLE_CLASS),
                 member("LastUpdateDateTime", "LastUpdateDateTime", Location::Body, false, false, &DATE),
+            ],
+            payload: None,
+        },
+    );
+    pub static TABLE_CREATION_DATE_TIME: Shape =
+        shape("TableCreationDateTime", Kind::Timestamp(TimestampFormat::Default));
+    pub static TABLE_CREATION_PARAMETERS: Shape = shape(
+        "TableCreationParameters",
+        Kind::Structure {
+            members: &[
+                member("TableName", "TableName", Location::Body, true, false, &TABLE_NAME),
+                member(
+                    "AttributeDefinitions",
+                    "AttributeDefinitions",
+                    Location::Body,
+                    true,
+                    false,
+                    &ATTRIBUTE_DEFINITIONS,
+                ),
+                member("KeySchema", "KeySchema", Location::Body, true, false, &KEY_SCHEMA),
+                member("BillingMode", "BillingMode", Location::Body, false, false, &BILLING_MODE),
+                member(
+                    "ProvisionedThroughput",
+                    "ProvisionedThroughput",
+                    Location::Body,
+                    false,
+                    false,
+                    &PROVISIONED_THROUGHPUT,
+                ),
+                member("OnDemandThroughput", "OnDemandThroughput", Location::Body, false, false, &ON_DEMAND_THROUGHPUT),
+                member("SSESpecification", "SSESpecification", Location::Body, false, false, &SSE_SPECIFICATION),
+                member(
+                    "GlobalSecondaryIndexes",
+                    "GlobalSecondaryIndexes",
+                    Location::Body,
+                    false,
+                    false,
+                    &GLOBAL_SECONDARY_INDEX_LIST,
+                ),
             ],
             payload: None,
         },
@@ -7618,6 +15205,13 @@ pub mod shapes {
     );
     pub static TABLE_ID: Shape =
         shape("TableId", text(None, None, Some("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), &[]));
+    pub static TABLE_IN_USE_EXCEPTION: Shape = shape(
+        "TableInUseException",
+        Kind::Structure {
+            members: &[member("message", "message", Location::Body, false, false, &ERROR_MESSAGE)],
+            payload: None,
+        },
+    );
     pub static TABLE_NAME: Shape = shape("TableName", text(Some(3), Some(255), Some("[a-zA-Z0-9_.-]+"), &[]));
     pub static TABLE_NAME_LIST: Shape = shape(
         "TableNameList",
@@ -7718,6 +15312,8 @@ pub mod shapes {
         "ThrottlingReasonList",
         Kind::List { member: &THROTTLING_REASON, member_name: "member", flattened: false, min: None, max: None },
     );
+    pub static TIME_RANGE_LOWER_BOUND: Shape = shape("TimeRangeLowerBound", Kind::Timestamp(TimestampFormat::Default));
+    pub static TIME_RANGE_UPPER_BOUND: Shape = shape("TimeRangeUpperBound", Kind::Timestamp(TimestampFormat::Default));
     pub static TIME_TO_LIVE_ATTRIBUTE_NAME: Shape =
         shape("TimeToLiveAttributeName", text(Some(1), Some(255), None, &[]));
     pub static TIME_TO_LIVE_DESCRIPTION: Shape = shape(
@@ -7947,6 +15543,89 @@ pub mod shapes {
             payload: None,
         },
     );
+    pub static UPDATE_CONTINUOUS_BACKUPS_INPUT: Shape = shape(
+        "UpdateContinuousBackupsInput",
+        Kind::Structure {
+            members: &[
+                member("TableName", "TableName", Location::Body, true, false, &TABLE_ARN),
+                member(
+                    "PointInTimeRecoverySpecification",
+                    "PointInTimeRecoverySpecification",
+                    Location::Body,
+                    true,
+                    false,
+                    &POINT_IN_TIME_RECOVERY_SPECIFICATION,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static UPDATE_CONTINUOUS_BACKUPS_OUTPUT: Shape = shape(
+        "UpdateContinuousBackupsOutput",
+        Kind::Structure {
+            members: &[member(
+                "ContinuousBackupsDescription",
+                "ContinuousBackupsDescription",
+                Location::Body,
+                false,
+                false,
+                &CONTINUOUS_BACKUPS_DESCRIPTION,
+            )],
+            payload: None,
+        },
+    );
+    pub static UPDATE_CONTRIBUTOR_INSIGHTS_INPUT: Shape = shape(
+        "UpdateContributorInsightsInput",
+        Kind::Structure {
+            members: &[
+                member("TableName", "TableName", Location::Body, true, false, &TABLE_ARN),
+                member("IndexName", "IndexName", Location::Body, false, false, &INDEX_NAME),
+                member(
+                    "ContributorInsightsAction",
+                    "ContributorInsightsAction",
+                    Location::Body,
+                    true,
+                    false,
+                    &CONTRIBUTOR_INSIGHTS_ACTION,
+                ),
+                member(
+                    "ContributorInsightsMode",
+                    "ContributorInsightsMode",
+                    Location::Body,
+                    false,
+                    false,
+                    &CONTRIBUTOR_INSIGHTS_MODE,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static UPDATE_CONTRIBUTOR_INSIGHTS_OUTPUT: Shape = shape(
+        "UpdateContributorInsightsOutput",
+        Kind::Structure {
+            members: &[
+                member("TableName", "TableName", Location::Body, false, false, &TABLE_NAME),
+                member("IndexName", "IndexName", Location::Body, false, false, &INDEX_NAME),
+                member(
+                    "ContributorInsightsStatus",
+                    "ContributorInsightsStatus",
+                    Location::Body,
+                    false,
+                    false,
+                    &CONTRIBUTOR_INSIGHTS_STATUS,
+                ),
+                member(
+                    "ContributorInsightsMode",
+                    "ContributorInsightsMode",
+                    Location::Body,
+                    false,
+                    false,
+                    &CONTRIBUTOR_INSIGHTS_MODE,
+                ),
+            ],
+            payload: None,
+        },
+    );
     pub static UPDATE_EXPRESSION: Shape = shape("UpdateExpression", text(None, None, None, &[]));
     pub static UPDATE_GLOBAL_SECONDARY_INDEX_ACTION: Shape = shape(
         "UpdateGlobalSecondaryIndexAction",
@@ -7963,6 +15642,89 @@ pub mod shapes {
                 ),
                 member("OnDemandThroughput", "OnDemandThroughput", Location::Body, false, false, &ON_DEMAND_THROUGHPUT),
                 member("WarmThroughput", "WarmThroughput", Location::Body, false, false, &WARM_THROUGHPUT),
+            ],
+            payload: None,
+        },
+    );
+    pub static UPDATE_GLOBAL_TABLE_INPUT: Shape = shape(
+        "UpdateGlobalTableInput",
+        Kind::Structure {
+            members: &[
+                member("GlobalTableName", "GlobalTableName", Location::Body, true, false, &TABLE_NAME),
+                member("ReplicaUpdates", "ReplicaUpdates", Location::Body, true, false, &REPLICA_UPDATE_LIST),
+            ],
+            payload: None,
+        },
+    );
+    pub static UPDATE_GLOBAL_TABLE_OUTPUT: Shape = shape(
+        "UpdateGlobalTableOutput",
+        Kind::Structure {
+            members: &[member(
+                "GlobalTableDescription",
+                "GlobalTableDescription",
+                Location::Body,
+                false,
+                false,
+                &GLOBAL_TABLE_DESCRIPTION,
+            )],
+            payload: None,
+        },
+    );
+    pub static UPDATE_GLOBAL_TABLE_SETTINGS_INPUT: Shape = shape(
+        "UpdateGlobalTableSettingsInput",
+        Kind::Structure {
+            members: &[
+                member("GlobalTableName", "GlobalTableName", Location::Body, true, false, &TABLE_NAME),
+                member("GlobalTableBillingMode", "GlobalTableBillingMode", Location::Body, false, false, &BILLING_MODE),
+                member(
+                    "GlobalTableProvisionedWriteCapacityUnits",
+                    "GlobalTableProvisionedWriteCapacityUnits",
+                    Location::Body,
+                    false,
+                    false,
+                    &POSITIVE_LONG_OBJECT,
+                ),
+                member(
+                    "GlobalTableProvisionedWriteCapacityAutoScalingSettingsUpdate",
+                    "GlobalTableProvisionedWriteCapacityAutoScalingSettingsUpdate",
+                    Location::Body,
+                    false,
+                    false,
+                    &AUTO_SCALING_SETTINGS_UPDATE,
+                ),
+                member(
+                    "GlobalTableGlobalSecondaryIndexSettingsUpdate",
+                    "GlobalTableGlobalSecondaryIndexSettingsUpdate",
+                    Location::Body,
+                    false,
+                    false,
+                    &GLOBAL_TABLE_GLOBAL_SECONDARY_INDEX_SETTINGS_UPDATE_LIST,
+                ),
+                member(
+                    "ReplicaSettingsUpdate",
+                    "ReplicaSettingsUpdate",
+                    Location::Body,
+                    false,
+                    false,
+                    &REPLICA_SETTINGS_UPDATE_LIST,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static UPDATE_GLOBAL_TABLE_SETTINGS_OUTPUT: Shape = shape(
+        "UpdateGlobalTableSettingsOutput",
+        Kind::Structure {
+            members: &[
+                member("GlobalTableName", "GlobalTableName", Location::Body, false, false, &TABLE_NAME),
+                member(
+                    "ReplicaSettings",
+                    "ReplicaSettings",
+                    Location::Body,
+                    false,
+                    false,
+                    &REPLICA_SETTINGS_DESCRIPTION_LIST,
+                ),
             ],
             payload: None,
         },
@@ -8050,6 +15812,57 @@ pub mod shapes {
                     false,
                     false,
                     &ITEM_COLLECTION_METRICS,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static UPDATE_KINESIS_STREAMING_CONFIGURATION: Shape = shape(
+        "UpdateKinesisStreamingConfiguration",
+        Kind::Structure {
+            members: &[member(
+                "ApproximateCreationDateTimePrecision",
+                "ApproximateCreationDateTimePrecision",
+                Location::Body,
+                false,
+                false,
+                &APPROXIMATE_CREATION_DATE_TIME_PRECISION,
+            )],
+            payload: None,
+        },
+    );
+    pub static UPDATE_KINESIS_STREAMING_DESTINATION_INPUT: Shape = shape(
+        "UpdateKinesisStreamingDestinationInput",
+        Kind::Structure {
+            members: &[
+                member("TableName", "TableName", Location::Body, true, false, &TABLE_ARN),
+                member("StreamArn", "StreamArn", Location::Body, true, false, &STREAM_ARN),
+                member(
+                    "UpdateKinesisStreamingConfiguration",
+                    "UpdateKinesisStreamingConfiguration",
+                    Location::Body,
+                    false,
+                    false,
+                    &UPDATE_KINESIS_STREAMING_CONFIGURATION,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static UPDATE_KINESIS_STREAMING_DESTINATION_OUTPUT: Shape = shape(
+        "UpdateKinesisStreamingDestinationOutput",
+        Kind::Structure {
+            members: &[
+                member("TableName", "TableName", Location::Body, false, false, &TABLE_NAME),
+                member("StreamArn", "StreamArn", Location::Body, false, false, &STREAM_ARN),
+                member("DestinationStatus", "DestinationStatus", Location::Body, false, false, &DESTINATION_STATUS),
+                member(
+                    "UpdateKinesisStreamingConfiguration",
+                    "UpdateKinesisStreamingConfiguration",
+                    Location::Body,
+                    false,
+                    false,
+                    &UPDATE_KINESIS_STREAMING_CONFIGURATION,
                 ),
             ],
             payload: None,
@@ -8190,6 +16003,53 @@ pub mod shapes {
             payload: None,
         },
     );
+    pub static UPDATE_TABLE_REPLICA_AUTO_SCALING_INPUT: Shape = shape(
+        "UpdateTableReplicaAutoScalingInput",
+        Kind::Structure {
+            members: &[
+                member(
+                    "GlobalSecondaryIndexUpdates",
+                    "GlobalSecondaryIndexUpdates",
+                    Location::Body,
+                    false,
+                    false,
+                    &GLOBAL_SECONDARY_INDEX_AUTO_SCALING_UPDATE_LIST,
+                ),
+                member("TableName", "TableName", Location::Body, true, false, &TABLE_ARN),
+                member(
+                    "ProvisionedWriteCapacityAutoScalingUpdate",
+                    "ProvisionedWriteCapacityAutoScalingUpdate",
+                    Location::Body,
+                    false,
+                    false,
+                    &AUTO_SCALING_SETTINGS_UPDATE,
+                ),
+                member(
+                    "ReplicaUpdates",
+                    "ReplicaUpdates",
+                    Location::Body,
+                    false,
+                    false,
+                    &REPLICA_AUTO_SCALING_UPDATE_LIST,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static UPDATE_TABLE_REPLICA_AUTO_SCALING_OUTPUT: Shape = shape(
+        "UpdateTableReplicaAutoScalingOutput",
+        Kind::Structure {
+            members: &[member(
+                "TableAutoScalingDescription",
+                "TableAutoScalingDescription",
+                Location::Body,
+                false,
+                false,
+                &TABLE_AUTO_SCALING_DESCRIPTION,
+            )],
+            payload: None,
+        },
+    );
     pub static UPDATE_TIME_TO_LIVE_INPUT: Shape = shape(
         "UpdateTimeToLiveInput",
         Kind::Structure {
@@ -8253,11 +16113,59 @@ pub mod shapes {
 pub mod errors {
     use squall_protocol::schema::ErrorShape;
 
+    pub const BACKUP_IN_USE_EXCEPTION: ErrorShape = ErrorShape {
+        name: "BackupInUseException",
+        code: "BackupInUseException",
+        status: 400,
+        shape: &super::shapes::BACKUP_IN_USE_EXCEPTION,
+    };
+    pub const BACKUP_NOT_FOUND_EXCEPTION: ErrorShape = ErrorShape {
+        name: "BackupNotFoundException",
+        code: "BackupNotFoundException",
+        status: 400,
+        shape: &super::shapes::BACKUP_NOT_FOUND_EXCEPTION,
+    };
     pub const CONDITIONAL_CHECK_FAILED_EXCEPTION: ErrorShape = ErrorShape {
         name: "ConditionalCheckFailedException",
         code: "ConditionalCheckFailedException",
         status: 400,
         shape: &super::shapes::CONDITIONAL_CHECK_FAILED_EXCEPTION,
+    };
+    pub const CONTINUOUS_BACKUPS_UNAVAILABLE_EXCEPTION: ErrorShape = ErrorShape {
+        name: "ContinuousBackupsUnavailableException",
+        code: "ContinuousBackupsUnavailableException",
+        status: 400,
+        shape: &super::shapes::CONTINUOUS_BACKUPS_UNAVAILABLE_EXCEPTION,
+    };
+    pub const DUPLICATE_ITEM_EXCEPTION: ErrorShape = ErrorShape {
+        name: "DuplicateItemException",
+        code: "DuplicateItemException",
+        status: 400,
+        shape: &super::shapes::DUPLICATE_ITEM_EXCEPTION,
+    };
+    pub const EXPORT_CONFLICT_EXCEPTION: ErrorShape = ErrorShape {
+        name: "ExportConflictException",
+        code: "ExportConflictException",
+        status: 400,
+        shape: &super::shapes::EXPORT_CONFLICT_EXCEPTION,
+    };
+    pub const EXPORT_NOT_FOUND_EXCEPTION: ErrorShape = ErrorShape {
+        name: "ExportNotFoundException",
+        code: "ExportNotFoundException",
+        status: 400,
+        shape: &super::shapes::EXPORT_NOT_FOUND_EXCEPTION,
+    };
+    pub const GLOBAL_TABLE_ALREADY_EXISTS_EXCEPTION: ErrorShape = ErrorShape {
+        name: "GlobalTableAlreadyExistsException",
+        code: "GlobalTableAlreadyExistsException",
+        status: 400,
+        shape: &super::shapes::GLOBAL_TABLE_ALREADY_EXISTS_EXCEPTION,
+    };
+    pub const GLOBAL_TABLE_NOT_FOUND_EXCEPTION: ErrorShape = ErrorShape {
+        name: "GlobalTableNotFoundException",
+        code: "GlobalTableNotFoundException",
+        status: 400,
+        shape: &super::shapes::GLOBAL_TABLE_NOT_FOUND_EXCEPTION,
     };
     pub const IDEMPOTENT_PARAMETER_MISMATCH_EXCEPTION: ErrorShape = ErrorShape {
         name: "IdempotentParameterMismatchException",
@@ -8265,11 +16173,41 @@ pub mod errors {
         status: 400,
         shape: &super::shapes::IDEMPOTENT_PARAMETER_MISMATCH_EXCEPTION,
     };
+    pub const IMPORT_CONFLICT_EXCEPTION: ErrorShape = ErrorShape {
+        name: "ImportConflictException",
+        code: "ImportConflictException",
+        status: 400,
+        shape: &super::shapes::IMPORT_CONFLICT_EXCEPTION,
+    };
+    pub const IMPORT_NOT_FOUND_EXCEPTION: ErrorShape = ErrorShape {
+        name: "ImportNotFoundException",
+        code: "ImportNotFoundException",
+        status: 400,
+        shape: &super::shapes::IMPORT_NOT_FOUND_EXCEPTION,
+    };
+    pub const INDEX_NOT_FOUND_EXCEPTION: ErrorShape = ErrorShape {
+        name: "IndexNotFoundException",
+        code: "IndexNotFoundException",
+        status: 400,
+        shape: &super::shapes::INDEX_NOT_FOUND_EXCEPTION,
+    };
     pub const INTERNAL_SERVER_ERROR: ErrorShape = ErrorShape {
         name: "InternalServerError",
         code: "InternalServerError",
         status: 500,
         shape: &super::shapes::INTERNAL_SERVER_ERROR,
+    };
+    pub const INVALID_EXPORT_TIME_EXCEPTION: ErrorShape = ErrorShape {
+        name: "InvalidExportTimeException",
+        code: "InvalidExportTimeException",
+        status: 400,
+        shape: &super::shapes::INVALID_EXPORT_TIME_EXCEPTION,
+    };
+    pub const INVALID_RESTORE_TIME_EXCEPTION: ErrorShape = ErrorShape {
+        name: "InvalidRestoreTimeException",
+        code: "InvalidRestoreTimeException",
+        status: 400,
+        shape: &super::shapes::INVALID_RESTORE_TIME_EXCEPTION,
     };
     pub const ITEM_COLLECTION_SIZE_LIMIT_EXCEEDED_EXCEPTION: ErrorShape = ErrorShape {
         name: "ItemCollectionSizeLimitExceededException",
@@ -8283,11 +16221,35 @@ pub mod errors {
         status: 400,
         shape: &super::shapes::LIMIT_EXCEEDED_EXCEPTION,
     };
+    pub const POINT_IN_TIME_RECOVERY_UNAVAILABLE_EXCEPTION: ErrorShape = ErrorShape {
+        name: "PointInTimeRecoveryUnavailableException",
+        code: "PointInTimeRecoveryUnavailableException",
+        status: 400,
+        shape: &super::shapes::POINT_IN_TIME_RECOVERY_UNAVAILABLE_EXCEPTION,
+    };
+    pub const POLICY_NOT_FOUND_EXCEPTION: ErrorShape = ErrorShape {
+        name: "PolicyNotFoundException",
+        code: "PolicyNotFoundException",
+        status: 400,
+        shape: &super::shapes::POLICY_NOT_FOUND_EXCEPTION,
+    };
     pub const PROVISIONED_THROUGHPUT_EXCEEDED_EXCEPTION: ErrorShape = ErrorShape {
         name: "ProvisionedThroughputExceededException",
         code: "ProvisionedThroughputExceededException",
         status: 400,
         shape: &super::shapes::PROVISIONED_THROUGHPUT_EXCEEDED_EXCEPTION,
+    };
+    pub const REPLICA_ALREADY_EXISTS_EXCEPTION: ErrorShape = ErrorShape {
+        name: "ReplicaAlreadyExistsException",
+        code: "ReplicaAlreadyExistsException",
+        status: 400,
+        shape: &super::shapes::REPLICA_ALREADY_EXISTS_EXCEPTION,
+    };
+    pub const REPLICA_NOT_FOUND_EXCEPTION: ErrorShape = ErrorShape {
+        name: "ReplicaNotFoundException",
+        code: "ReplicaNotFoundException",
+        status: 400,
+        shape: &super::shapes::REPLICA_NOT_FOUND_EXCEPTION,
     };
     pub const REPLICATED_WRITE_CONFLICT_EXCEPTION: ErrorShape = ErrorShape {
         name: "ReplicatedWriteConflictException",
@@ -8312,6 +16274,18 @@ pub mod errors {
         code: "ResourceNotFoundException",
         status: 400,
         shape: &super::shapes::RESOURCE_NOT_FOUND_EXCEPTION,
+    };
+    pub const TABLE_ALREADY_EXISTS_EXCEPTION: ErrorShape = ErrorShape {
+        name: "TableAlreadyExistsException",
+        code: "TableAlreadyExistsException",
+        status: 400,
+        shape: &super::shapes::TABLE_ALREADY_EXISTS_EXCEPTION,
+    };
+    pub const TABLE_IN_USE_EXCEPTION: ErrorShape = ErrorShape {
+        name: "TableInUseException",
+        code: "TableInUseException",
+        status: 400,
+        shape: &super::shapes::TABLE_IN_USE_EXCEPTION,
     };
     pub const TABLE_NOT_FOUND_EXCEPTION: ErrorShape = ErrorShape {
         name: "TableNotFoundException",

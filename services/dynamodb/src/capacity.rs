@@ -1,7 +1,7 @@
 //! Capacity units: what requests cost, and `ConsumedCapacity` in answers.
 //!
 //! A write costs one unit per KiB begun of the larger of the two items, a strong read one per 4 KiB begun, an eventual one
-//! half; transactions cost double. Nothing is throttled.
+//! half; transactions cost double. [`crate::throttle`] bounds them.
 
 use crate::api::shapes;
 use crate::table::Table;

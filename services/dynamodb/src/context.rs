@@ -92,7 +92,7 @@ fn expressions(
     let names = fields.text_map("ExpressionAttributeNames").unwrap_or_default();
     let values = fields.map("ExpressionAttributeValues").unwrap_or_default();
     let values = values.into_iter().filter_map(|(key, v)| Some((key, wire::value(v).ok()?))).collect();
-    let Ok(mut scope) = Placeholders::new(names, values) else { return };
+    let mut scope = Placeholders::new(names, values);
     let mut see = |path: &Path| {
         attributes.insert(path.root.clone());
     };

@@ -35,6 +35,54 @@ pub enum Error {
     /// A transaction's token was used with other parameters.
     #[error("{0}")]
     IdempotentParameterMismatch(String),
+    /// A PartiQL INSERT of an item that is there.
+    #[error("{0}")]
+    DuplicateItem(String),
+    /// The table's or index's provisioned capacity is spent.
+    #[error("{0}")]
+    ProvisionedThroughputExceeded(String),
+    /// The table's or index's on-demand bound is reached.
+    #[error("{0}")]
+    Throttling(String),
+    /// There is no such backup.
+    #[error("{0}")]
+    BackupNotFound(String),
+    /// The backup is being made or restored from.
+    #[error("{0}")]
+    BackupInUse(String),
+    /// A restore's target exists.
+    #[error("{0}")]
+    TableAlreadyExists(String),
+    /// The table is being changed, where the operation has an error of its own for it.
+    #[error("{0}")]
+    TableInUse(String),
+    /// The table's continuous backups cannot be changed now.
+    #[error("{0}")]
+    ContinuousBackupsUnavailable(String),
+    /// Point-in-time recovery is off.
+    #[error("{0}")]
+    PointInTimeRecoveryUnavailable(String),
+    /// The time is outside of what can be restored.
+    #[error("{0}")]
+    InvalidRestoreTime(String),
+    /// The table has no resource policy, or another revision of it.
+    #[error("{0}")]
+    PolicyNotFound(String),
+    /// There is no such global table.
+    #[error("{0}")]
+    GlobalTableNotFound(String),
+    /// There is no such export.
+    #[error("{0}")]
+    ExportNotFound(String),
+    /// There is no such import.
+    #[error("{0}")]
+    ImportNotFound(String),
+    /// A shard iterator is older than its life.
+    #[error("{0}")]
+    ExpiredIterator(String),
+    /// The records asked for are older than the stream keeps.
+    #[error("{0}")]
+    TrimmedDataAccess(String),
     /// The state engine is away or answered nonsense; the text is for the operator.
     #[error("{0}")]
     Internal(String),
@@ -62,6 +110,8 @@ impl Reason {
         let code = match error {
             Error::Validation(_) => "ValidationError",
             Error::ConditionalCheckFailed(_) => "ConditionalCheckFailed",
+            Error::ProvisionedThroughputExceeded(_) => "ProvisionedThroughputExceeded",
+            Error::Throttling(_) => "ThrottlingError",
             _ => return None,
         };
         let item = match error {
@@ -121,6 +171,22 @@ impl From<Error> for ServiceError {
             Error::TableNotFound(_) => client("TableNotFoundException"),
             Error::ResourceInUse(_) => client("ResourceInUseException"),
             Error::LimitExceeded(_) => client("LimitExceededException"),
+            Error::DuplicateItem(_) => client("DuplicateItemException"),
+            Error::ProvisionedThroughputExceeded(_) => client("ProvisionedThroughputExceededException"),
+            Error::Throttling(_) => client("ThrottlingException"),
+            Error::BackupNotFound(_) => client("BackupNotFoundException"),
+            Error::BackupInUse(_) => client("BackupInUseException"),
+            Error::TableAlreadyExists(_) => client("TableAlreadyExistsException"),
+            Error::TableInUse(_) => client("TableInUseException"),
+            Error::ContinuousBackupsUnavailable(_) => client("ContinuousBackupsUnavailableException"),
+            Error::PointInTimeRecoveryUnavailable(_) => client("PointInTimeRecoveryUnavailableException"),
+            Error::InvalidRestoreTime(_) => client("InvalidRestoreTimeException"),
+            Error::PolicyNotFound(_) => client("PolicyNotFoundException"),
+            Error::GlobalTableNotFound(_) => client("GlobalTableNotFoundException"),
+            Error::ExportNotFound(_) => client("ExportNotFoundException"),
+            Error::ImportNotFound(_) => client("ImportNotFoundException"),
+            Error::ExpiredIterator(_) => client("ExpiredIteratorException"),
+            Error::TrimmedDataAccess(_) => client("TrimmedDataAccessException"),
             Error::IdempotentParameterMismatch(_) => client("IdempotentParameterMismatchException").upper(),
             Error::TransactionCanceled(reasons) => {
                 let reasons = Value::List(reasons.into_iter().map(Reason::into_value).collect());

@@ -102,19 +102,9 @@ impl KeySchema {
                  empty {what} value. Key: {name}"
             )));
         }
-        if item.get(&self.hash.name).is_some_and(|v| v.size_bytes() > HASH_BYTES_MAX) {
-            return Err(Error::validation(
-                "One or more parameter values were invalid: Size of hashkey has exceeded the maximum size limit of2048 \
-                 bytes",
-            ));
-        }
+        item.get(&self.hash.name).map_or(Ok(()), check_hash_size)?;
         let range = self.range.as_ref().and_then(|r| item.get(&r.name));
-        if range.is_some_and(|v| v.size_bytes() > RANGE_BYTES_MAX) {
-            return Err(Error::validation(
-                "One or more parameter values were invalid: Aggregated size of all range keys has exceeded the size \
-                 limit of 1024 bytes",
-            ));
-        }
+        range.map_or(Ok(()), check_range_size)?;
         self.bytes(item).ok_or_else(|| Error::Internal("key attributes vanished during their check".into()))
     }
 
@@ -134,6 +124,33 @@ impl KeySchema {
         let pick = |a: &KeyAttribute| item.get(&a.name).map(|v| (a.name.clone(), v.clone()));
         self.attributes().filter_map(pick).collect()
     }
+}
+
+/// Checks the length of a partition key's value.
+///
+/// # Errors
+/// `ValidationException`.
+pub fn check_hash_size(value: &Value) -> Result<(), Error> {
+    if value.size_bytes() <= HASH_BYTES_MAX {
+        return Ok(());
+    }
+    Err(Error::validation(
+        "One or more parameter values were invalid: Size of hashkey has exceeded the maximum size limit of2048 bytes",
+    ))
+}
+
+/// Checks the length of a sort key's value.
+///
+/// # Errors
+/// `ValidationException`.
+pub fn check_range_size(value: &Value) -> Result<(), Error> {
+    if value.size_bytes() <= RANGE_BYTES_MAX {
+        return Ok(());
+    }
+    Err(Error::validation(
+        "One or more parameter values were invalid: Aggregated size of all range keys has exceeded the size limit of 1024 \
+         bytes",
+    ))
 }
 
 /// The hash that stands for a partition key's value: of its type and its ordered bytes, so that `1` and `1.0` agree.

@@ -21,12 +21,17 @@ fn entries(fields: &mut Fields, name: &str) -> Option<Vec<(String, Fields)>> {
     Some(map.into_iter().map(|(key, v)| (key, Fields::new(shape, v))).collect())
 }
 
-fn joined(fields: &mut Fields, conditions: Vec<Condition>) -> Option<Condition> {
-    let any = fields.text("ConditionalOperator").as_deref() == Some("OR");
+/// The conditions as one; `ConditionalOperator` needs several to join.
+fn joined(fields: &mut Fields, conditions: Vec<Condition>) -> Result<Option<Condition>, Error> {
+    let operator = fields.text("ConditionalOperator");
     match conditions.len() {
-        0 => None,
-        _ if any => Some(Condition::Or(conditions)),
-        _ => Some(Condition::And(conditions)),
+        0 if operator.is_some() => Err(invalid("ConditionalOperator cannot be used without Filter or Expected")),
+        1 if operator.is_some() => {
+            Err(invalid("ConditionalOperator can only be used when Filter or Expected has two or more elements"))
+        }
+        0 => Ok(None),
+        _ if operator.as_deref() == Some("OR") => Ok(Some(Condition::Or(conditions))),
+        _ => Ok(Some(Condition::And(conditions))),
     }
 }
 
@@ -35,17 +40,11 @@ fn joined(fields: &mut Fields, conditions: Vec<Condition>) -> Option<Condition> 
 /// # Errors
 /// `ValidationException` for parameters that do not go together.
 pub fn expected(fields: &mut Fields) -> Result<Option<Condition>, Error> {
-    let Some(entries) = entries(fields, "Expected") else {
-        if fields.has("ConditionalOperator") {
-            return Err(invalid("ConditionalOperator cannot be used without Expected"));
-        }
-        return Ok(None);
-    };
     let mut conditions = Vec::new();
-    for (name, mut entry) in entries {
+    for (name, mut entry) in entries(fields, "Expected").unwrap_or_default() {
         conditions.push(expected_one(&name, &mut entry)?);
     }
-    Ok(joined(fields, conditions))
+    joined(fields, conditions)
 }
 
 fn expected_one(name: &str, entry: &mut Fields) -> Result<Condition, Error> {
@@ -92,13 +91,12 @@ fn expected_one(name: &str, entry: &mut Fields) -> Result<Condition, Error> {
 /// # Errors
 /// `ValidationException` for operators and values that do not go together.
 pub fn filter(fields: &mut Fields, name: &str) -> Result<Option<Condition>, Error> {
-    let Some(entries) = entries(fields, name) else { return Ok(None) };
     let mut conditions = Vec::new();
-    for (attribute, mut entry) in entries {
+    for (attribute, mut entry) in entries(fields, name).unwrap_or_default() {
         let (operator, values) = operator(&mut entry)?;
         conditions.push(comparison(&attribute, &operator, values));
     }
-    Ok(joined(fields, conditions))
+    joined(fields, conditions)
 }
 
 fn path(name: &str) -> Operand {
@@ -137,10 +135,10 @@ fn checked_values(operator: &str, list: Vec<Wire>) -> Result<Vec<Arc<Value>>, Er
         let kind = value.kind().name();
         return Err(invalid(format!("ComparisonOperator {operator} is not valid for {kind} AttributeValue type")));
     }
+    if values.windows(2).any(|pair| pair[0].kind() != pair[1].kind()) {
+        return Err(invalid("AttributeValues inside AttributeValueList must all be of the same type"));
+    }
     if let ("BETWEEN", [low, high]) = (operator, values.as_slice()) {
-        if low.kind() != high.kind() {
-            return Err(invalid("AttributeValues inside AttributeValueList must be of same type"));
-        }
         if low.order(high).is_some_and(std::cmp::Ordering::is_gt) {
             return Err(Error::validation(
                 "The BETWEEN condition was provided a range where the lower bound is greater than the upper bound",

@@ -8,9 +8,11 @@
 //! Invariants: an item and its index rows change in one transaction; every write is guarded by the version of the table's
 //! definition that it was prepared with; a write without condition, old values and indexes is one blind commit.
 //!
-//! What it does not do: it throttles nothing, keeps no streams yet, and has one replica of each table.
+//! What it does not do: tables have one replica, are not exported or imported, and stream to Lambda but not to Kinesis.
 
 pub mod api;
+pub mod api_streams;
+pub mod backup;
 pub mod capacity;
 pub mod catalog;
 pub mod codec;
@@ -18,17 +20,21 @@ pub mod config;
 mod context;
 pub mod error;
 pub mod expr;
+pub mod features;
 pub mod item;
 pub mod key;
 pub mod legacy;
 pub mod number;
 mod ops;
+pub mod partiql;
 mod policy;
 pub mod request;
 mod room;
 pub mod rules;
+pub mod stream;
 pub mod table;
 pub mod tables;
+pub mod throttle;
 pub mod wire;
 mod worker;
 

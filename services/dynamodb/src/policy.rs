@@ -41,9 +41,48 @@ pub fn access(catalog: &Catalog, ctx: &Ctx, op: &'static Operation, input: &Valu
     let text = |name| input.text(shape, name);
     match op.name {
         "ListTables" => vec![asked.tables()],
-        "DescribeLimits" | "DescribeEndpoints" => vec![asked.whole()],
-        "TagResource" | "UntagResource" | "ListTagsOfResource" => {
-            vec![Access::new(asked.action(), text("ResourceArn").unwrap_or("*"))]
+        "DescribeLimits"
+        | "DescribeEndpoints"
+        | "ListBackups"
+        | "ListContributorInsights"
+        | "ListExports"
+        | "ListImports"
+        | "ListGlobalTables" => vec![asked.whole()],
+        "ExecuteStatement" | "BatchExecuteStatement" | "ExecuteTransaction" => {
+            crate::partiql::access::accesses(catalog, ctx, op, input)
+        }
+        "TagResource"
+        | "UntagResource"
+        | "ListTagsOfResource"
+        | "PutResourcePolicy"
+        | "GetResourcePolicy"
+        | "DeleteResourcePolicy" => vec![Access::new(asked.action(), text("ResourceArn").unwrap_or("*"))],
+        "DescribeBackup" | "DeleteBackup" => vec![Access::new(asked.action(), text("BackupArn").unwrap_or("*"))],
+        "DescribeExport" => vec![Access::new(asked.action(), text("ExportArn").unwrap_or("*"))],
+        "DescribeImport" => vec![Access::new(asked.action(), text("ImportArn").unwrap_or("*"))],
+        "ExportTableToPointInTime" => vec![Access::new(asked.action(), text("TableArn").unwrap_or("*"))],
+        "ImportTable" => vec![asked.whole()],
+        "CreateGlobalTable"
+        | "UpdateGlobalTable"
+        | "DescribeGlobalTable"
+        | "UpdateGlobalTableSettings"
+        | "DescribeGlobalTableSettings" => {
+            let name = text("GlobalTableName").unwrap_or("*");
+            let arn = format!("arn:aws:dynamodb::{}:global-table/{name}", ctx.account.as_str());
+            vec![Access::new(asked.action(), arn)]
+        }
+        "RestoreTableFromBackup" => {
+            let target = format!("table/{}", text("TargetTableName").unwrap_or("*"));
+            vec![
+                Access::new(asked.action(), text("BackupArn").unwrap_or("*")),
+                Access::new(asked.action(), ctx.arn("dynamodb", &target)),
+            ]
+        }
+        "RestoreTableToPointInTime" => {
+            let source = text("SourceTableArn").or(text("SourceTableName")).unwrap_or("*");
+            let source = format!("table/{}", table_name(source));
+            let target = format!("table/{}", text("TargetTableName").unwrap_or("*"));
+            [source, target].map(|name| Access::new(asked.action(), ctx.arn("dynamodb", &name))).into()
         }
         "BatchGetItem" | "BatchWriteItem" => {
             let Some(Value::Map(tables)) = input.named(shape, "RequestItems") else { return vec![asked.whole()] };
@@ -56,6 +95,27 @@ pub fn access(catalog: &Catalog, ctx: &Ctx, op: &'static Operation, input: &Valu
             vec![asked.one(&asked.action(), table, index, shape, input, reads)]
         }
     }
+}
+
+/// The accesses of a request to the streams' API.
+pub fn streams_access(ctx: &Ctx, op: &'static Operation, input: &Value) -> Vec<Access> {
+    let action = format!("dynamodb:{}", op.name);
+    let text = |name| op.input.and_then(|shape| input.text(shape, name));
+    let resource = match op.name {
+        "ListStreams" => match text("TableName") {
+            Some(name) => ctx.arn("dynamodb", &format!("table/{}/stream/*", table_name(name))),
+            None => "*".to_owned(),
+        },
+        // An iterator names its stream.
+        "GetRecords" => text("ShardIterator").map_or("*", iterator_stream).to_owned(),
+        _ => text("StreamArn").unwrap_or("*").to_owned(),
+    };
+    vec![Access::new(action, resource)]
+}
+
+/// The stream's ARN in a shard iterator: `ARN|version|position`.
+fn iterator_stream(iterator: &str) -> &str {
+    iterator.split('|').next().filter(|arn| arn.starts_with("arn:")).unwrap_or("*")
 }
 
 struct Asked<'a> {

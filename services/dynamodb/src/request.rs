@@ -29,7 +29,7 @@ pub fn check_not_mixed(fields: &Fields, legacy: &[&str], expressions: &[&str]) -
     )))
 }
 
-/// Takes the placeholders; `expressions` are the parameters that may use them, those with values first.
+/// Takes the placeholders; `expressions` are the parameters that may use names, `with_values` those that may use values.
 ///
 /// # Errors
 /// `ValidationException` for empty maps, wrong keys, wrong values, and placeholders without any expression.
@@ -43,12 +43,13 @@ pub fn placeholders(fields: &mut Fields, expressions: &[&str], with_values: &[&s
         if names.is_empty() {
             return Err(Error::validation("ExpressionAttributeNames must not be empty"));
         }
+        names.iter().try_for_each(|(key, _)| Placeholders::check_name(key))?;
     }
     let mut values = Vec::new();
     if !with_values.is_empty()
         && let Some(map) = fields.map("ExpressionAttributeValues")
     {
-        if !any {
+        if !with_values.iter().any(|n| fields.has(n)) {
             let verb = if with_values.len() == 1 { "is" } else { "are" };
             return Err(Error::validation(format!(
                 "ExpressionAttributeValues can only be specified when using expressions: {} {verb} null",
@@ -59,13 +60,14 @@ pub fn placeholders(fields: &mut Fields, expressions: &[&str], with_values: &[&s
             return Err(Error::validation("ExpressionAttributeValues must not be empty"));
         }
         for (key, v) in map {
+            Placeholders::check_value(&key)?;
             let value = wire::value(v).map_err(|e| {
                 Error::validation(format!("ExpressionAttributeValues contains invalid value: {e} for key {key}"))
             })?;
             values.push((key, value));
         }
     }
-    Placeholders::new(names.unwrap_or_default(), values)
+    Ok(Placeholders::new(names.unwrap_or_default(), values))
 }
 
 /// The condition of a single write: `ConditionExpression`, or the legacy `Expected`.
@@ -144,6 +146,5 @@ pub fn required_item(fields: &mut Fields, name: &str) -> Result<Item, Error> {
 /// # Errors
 /// `ValidationException` for attribute values that are none.
 pub fn start_key(fields: &mut Fields) -> Result<Option<Item>, Error> {
-    let start = fields.item("ExclusiveStartKey");
-    start.map_err(|e| Error::validation(format!("The provided starting key is invalid: {e}")))
+    fields.item("ExclusiveStartKey").map_err(crate::ops::invalid_start)
 }

@@ -7,6 +7,7 @@ use crate::expr::ast::{Condition, Update};
 use crate::expr::{apply, eval};
 use crate::item::{ITEM_BYTES_MAX, Item, NESTING_MAX, Value};
 use crate::key::{HASH_BYTES_MAX, KeyBytes, RANGE_BYTES_MAX};
+use crate::stream::record::{self, Image};
 use crate::table::{Index, Table, TableRef};
 use crate::tables;
 use crate::wire::too_deep;
@@ -41,6 +42,8 @@ pub enum Change {
     },
     /// Removes the item.
     Delete,
+    /// Removes the item because its time to live has ended.
+    Expire,
     /// Nothing but the condition.
     Check,
 }
@@ -80,7 +83,7 @@ impl Write {
         }
         let new = match &self.change {
             Change::Check => return Ok(Done { old, ..Done::default() }),
-            Change::Delete => None,
+            Change::Delete | Change::Expire => None,
             Change::Put(item) => Some(item.clone()),
             Change::Update { key, update } => {
                 let new = apply::apply(update, old.as_ref().unwrap_or(key))?;
@@ -89,14 +92,47 @@ impl Write {
             }
         };
         let row_key = self.row_key();
-        match &new {
-            Some(item) => out.put(row_key, codec::encode(item)),
+        let encoded = new.as_ref().map(codec::encode);
+        let before = old.as_ref().zip(row).map(|(item, bytes)| Image { item, bytes });
+        let after = new.as_ref().zip(encoded.as_deref()).map(|(item, bytes)| Image { item, bytes });
+        let by_service = matches!(self.change, Change::Expire);
+        record::emit(&self.table, &self.key, before, after, by_service, out);
+        expiry_changes(&self.table, &self.key, old.as_ref(), new.as_ref(), out);
+        match encoded {
+            Some(bytes) => out.put(row_key, bytes),
             None if old.is_some() => out.delete(row_key),
             None => {}
         }
         let index_units = index_changes(&self.table, &self.key, old.as_ref(), new.as_ref(), out);
         Ok(Done { old, new, index_units })
     }
+}
+
+/// Brings the row that tells when the item ends from the old item to the new one.
+fn expiry_changes(table: &Table, primary: &KeyBytes, old: Option<&Item>, new: Option<&Item>, out: &mut Vec<Mutation>) {
+    let row = |item: Option<&Item>| expiry_row(table, primary, item?);
+    match (row(old), row(new)) {
+        (Some((before, _)), Some((after, _))) if before == after => {}
+        (before, after) => {
+            if let Some((key, _)) = before {
+                out.delete(key);
+            }
+            if let Some((key, value)) = after {
+                out.put(key, value);
+            }
+        }
+    }
+}
+
+/// The row that tells when an item ends; `None` when the table has no time to live, or the item no number of seconds.
+pub fn expiry_row(table: &Table, primary: &KeyBytes, item: &Item) -> Option<(Key, squall_store::Bytes)> {
+    let (rows, name) = (table.expiry.as_ref()?, table.ttl.as_ref()?);
+    let Some(Value::N(number)) = item.get(name) else { return None };
+    // A part of a second ends with it.
+    let whole = || number.to_string().split('.').next()?.parse::<i64>().ok()?.checked_add(1);
+    let second = number.to_i64().or_else(whole)?;
+    let value = squall_store::envelope::seal(&[&primary.hash, &*primary.range].concat());
+    Some((tables::expiry(rows.id, second, primary), value))
 }
 
 /// Brings every index's rows from the old item to the new one; gives the write units of each that changed.

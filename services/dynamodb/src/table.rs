@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::expr::project::Projection;
+use crate::features::{ExpiryRows, History, ResourcePolicy, Restore, Stream};
 use crate::item::{Item, Kind};
 use crate::key::{KeyAttribute, KeySchema};
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,24 @@ pub struct Table {
     pub ttl: Option<String>,
     /// Tags.
     pub tags: BTreeMap<String, String>,
+    /// The stream of its changes: the one that is on, or the last one.
+    #[serde(default)]
+    pub stream: Option<Stream>,
+    /// Where it is kept which items end when; there while `ttl` is.
+    #[serde(default)]
+    pub expiry: Option<ExpiryRows>,
+    /// The changes that point-in-time recovery goes back by.
+    #[serde(default)]
+    pub history: Option<History>,
+    /// The backup or table that it was restored from.
+    #[serde(default)]
+    pub restore: Option<Restore>,
+    /// Who may use it, besides the callers whose own policies allow it.
+    #[serde(default)]
+    pub policy: Option<ResourcePolicy>,
+    /// Warm throughput where it was asked for.
+    #[serde(default)]
+    pub warm: Option<Capacity>,
 }
 
 /// Billing mode and the provisioned numbers (0 when on demand).
@@ -56,6 +75,15 @@ pub struct Billing {
     pub on_demand_since: Option<Millis>,
     /// Whether the table was ever on demand: its summary is shown from then on.
     pub has_summary: bool,
+    /// The bounds of an on-demand table; 0 where there is none.
+    #[serde(default)]
+    pub most: Capacity,
+    /// When the provisioned numbers last grew.
+    #[serde(default)]
+    pub increased: Option<Millis>,
+    /// When the provisioned numbers last fell.
+    #[serde(default)]
+    pub decreased: Option<Millis>,
 }
 
 /// Provisioned capacity units.
@@ -86,6 +114,12 @@ pub struct Index {
     pub capacity: Capacity,
     /// Made on a table with items: rows are still being filled in, queries are refused.
     pub backfilling: bool,
+    /// The bounds of an index of an on-demand table; 0 where there is none.
+    #[serde(default)]
+    pub most: Capacity,
+    /// Warm throughput where it was asked for.
+    #[serde(default)]
+    pub warm: Option<Capacity>,
 }
 
 /// What an index holds of an item.
@@ -121,6 +155,41 @@ impl Index {
 }
 
 impl Table {
+    /// Whether a write needs the item before: without indexes, stream and the like it does not.
+    pub fn needs_old(&self) -> bool {
+        !self.indexes.is_empty()
+            || self.expiry.is_some()
+            || self.history.is_some()
+            || self.streams()
+            || self.is_bounded()
+    }
+
+    /// Whether changes go to a stream now.
+    pub fn streams(&self) -> bool {
+        self.stream.as_ref().is_some_and(|s| s.closed.is_none())
+    }
+
+    /// Whether its throughput is bounded.
+    pub fn is_bounded(&self) -> bool {
+        !self.billing.on_demand
+            || self.billing.most != Capacity::default()
+            || self.indexes.iter().any(|i| i.most != Capacity::default())
+    }
+
+    /// Whether its items are still being restored: it serves nothing until they are.
+    pub fn is_restoring(&self) -> bool {
+        self.restore.as_ref().is_some_and(|r| r.work.is_some())
+    }
+
+    /// `TableStatus`.
+    pub fn status(&self) -> &'static str {
+        match (self.is_restoring(), self.indexes.iter().any(|i| i.backfilling)) {
+            (true, _) => "CREATING",
+            (_, true) => "UPDATING",
+            _ => "ACTIVE",
+        }
+    }
+
     /// The index of that name.
     ///
     /// # Errors

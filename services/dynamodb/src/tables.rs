@@ -6,6 +6,12 @@
 //! | item | table id | from the hash | hash of the partition key (16), sort key | item |
 //! | index row | index id | from the hash | hash of the index's partition key (16), its sort key as text, hash of the primary key (16) | projected item |
 //! | garbage | the room's constant | 0 | kind, resource id | empty: rows of a deleted table or index are to be removed |
+//! | stream | the room's constant | 0 | ARN | [`crate::features::Stream`] |
+//! | log's low mark | log id | part | | number up to which changes are gone |
+//! | log's mark | log id | part | time | number that was reached then |
+//! | expiry | id of the table's expiry rows | 0 | second, hash of the primary key (16) | the primary key's bytes |
+//! | backup | the room's constant | 0 | region, table, time, ARN | [`crate::backup::Backup`] |
+//! | undone | id of a restore's marks | from the hash | hash of the primary key (16) | empty: the item is as it was |
 //! | token | the room's constant | 0 | hash of region and token | what a transaction was, expires |
 //!
 //! A sort key ends an item's key and is stored as it is; in an index row it is escaped and ended, because more follows. A
@@ -14,7 +20,8 @@
 use crate::expr::ast::Compare;
 use crate::expr::keycond::RangeCondition;
 use crate::key::{KeyBytes, sort_bytes};
-use squall_store::{Key, Kind, hash16, slot_of};
+use squall_store::{Key, Kind, Part, hash16, slot_of};
+use squall_types::Millis;
 use std::ops::Bound;
 
 /// This room's block of kinds.
@@ -24,6 +31,12 @@ const ITEM: Kind = Kind::kv(ROOM, 2);
 const INDEX_ROW: Kind = Kind::kv(ROOM, 3);
 const GARBAGE: Kind = Kind::kv(ROOM, 4);
 const TOKEN: Kind = Kind::kv(ROOM, 5);
+const STREAM: Kind = Kind::kv(ROOM, 6);
+const LOG_LOW: Kind = Kind::kv(ROOM, 7);
+const LOG_MARK: Kind = Kind::ix(ROOM, 8);
+const EXPIRY: Kind = Kind::ix(ROOM, 9);
+const BACKUP: Kind = Kind::kv(ROOM, 10);
+const UNDONE: Kind = Kind::ix(ROOM, 11);
 /// The resource that rows without one of their own belong to.
 const SELF: u64 = (ROOM as u64) << 8 | 1;
 /// Slots of a table.
@@ -36,6 +49,10 @@ pub enum Rows {
     Table(u64),
     /// Rows of the index with this id.
     Index(u64),
+    /// Expiry rows with this id.
+    Expiry(u64),
+    /// Marks of a restore with this id.
+    Undone(u64),
 }
 
 /// Where a table's definition is.
@@ -74,6 +91,8 @@ pub fn garbage(rows: Rows) -> Key {
     let (kind, id) = match rows {
         Rows::Table(id) => (0, id),
         Rows::Index(id) => (1, id),
+        Rows::Expiry(id) => (2, id),
+        Rows::Undone(id) => (3, id),
     };
     all_garbage().u8(kind).u64(id)
 }
@@ -88,7 +107,85 @@ pub fn garbage_rows(key: &Key) -> Option<Rows> {
     let mut parts = key.parts();
     let kind = parts.u8()?;
     let id = parts.u64()?;
-    Some(if kind == 0 { Rows::Table(id) } else { Rows::Index(id) })
+    [Rows::Table, Rows::Index, Rows::Expiry, Rows::Undone].get(usize::from(kind)).map(|rows| rows(id))
+}
+
+/// Where a stream is.
+pub fn stream(arn: &str) -> Key {
+    streams().raw(arn.as_bytes())
+}
+
+/// The prefix of all streams.
+pub fn streams() -> Key {
+    Key::new(STREAM, SELF, 0)
+}
+
+/// Where it is said up to which number a part's changes are gone.
+pub fn log_low(part: Part) -> Key {
+    Key::new(LOG_LOW, part.stream, part.part)
+}
+
+/// Where it is said which number a part had reached at a time.
+pub fn log_mark(part: Part, at: Millis) -> Key {
+    log_marks(part).i64(at.0)
+}
+
+/// The prefix of a part's marks.
+pub fn log_marks(part: Part) -> Key {
+    Key::new(LOG_MARK, part.stream, part.part)
+}
+
+/// The time of a mark.
+pub fn mark_time(key: &Key) -> Option<Millis> {
+    key.parts().i64().map(Millis)
+}
+
+/// Where it is said that an item ends at a second.
+pub fn expiry(id: u64, second: i64, primary: &KeyBytes) -> Key {
+    Key::new(EXPIRY, id, 0).i64(second).raw(&primary_hash(primary))
+}
+
+/// The range of what ends before a second.
+pub fn expiries_before(id: u64, second: i64) -> (Bound<Key>, Bound<Key>) {
+    let all = Key::new(EXPIRY, id, 0);
+    (Bound::Included(all.clone()), Bound::Excluded(all.i64(second)))
+}
+
+/// The second of an expiry row.
+pub fn expiry_second(key: &Key) -> Option<i64> {
+    key.parts().i64()
+}
+
+/// Where a backup is.
+pub fn backup(region: &str, table: &str, at: Millis, arn: &str) -> Key {
+    backups_of(region, table).i64(at.0).raw(arn.as_bytes())
+}
+
+/// The prefix of a table's backups, oldest first.
+pub fn backups_of(region: &str, table: &str) -> Key {
+    backups_in(region).text(table)
+}
+
+/// The prefix of a region's backups.
+pub fn backups_in(region: &str) -> Key {
+    backups().text(region)
+}
+
+/// The prefix of all backups.
+pub fn backups() -> Key {
+    Key::new(BACKUP, SELF, 0)
+}
+
+/// The key of a row under another table.
+pub fn moved(row: &Key, table: u64) -> Key {
+    let head = Key::resource_prefix(ITEM, table);
+    let rest = row.as_bytes().get(head.as_bytes().len()..).unwrap_or_default().to_vec();
+    head.raw(&rest)
+}
+
+/// Where it is marked that a restore has undone the changes of an item.
+pub fn undone(id: u64, primary: &KeyBytes) -> Key {
+    Key::new(UNDONE, id, slot_of(&primary.hash)).raw(&primary_hash(primary))
 }
 
 /// Where a transaction's token is remembered.
@@ -101,6 +198,8 @@ impl Rows {
         match self {
             Rows::Table(id) => (ITEM, id),
             Rows::Index(id) => (INDEX_ROW, id),
+            Rows::Expiry(id) => (EXPIRY, id),
+            Rows::Undone(id) => (UNDONE, id),
         }
     }
 
@@ -129,7 +228,7 @@ impl Rows {
     fn element(self, hash: &[u8; 16], range: &[u8]) -> Key {
         match self {
             Rows::Table(_) => self.partition(hash).raw(range),
-            Rows::Index(_) => self.partition(hash).text(range),
+            _ => self.partition(hash).text(range),
         }
     }
 
@@ -164,7 +263,7 @@ impl Rows {
     fn through(self, element: Key) -> Bound<Key> {
         match self {
             Rows::Table(_) => Bound::Included(element),
-            Rows::Index(_) => element.prefix_end(),
+            _ => element.prefix_end(),
         }
     }
 
@@ -180,7 +279,7 @@ impl Rows {
     fn begun(self, hash: &[u8; 16], prefix: &[u8]) -> Key {
         match self {
             Rows::Table(_) => self.partition(hash).raw(prefix),
-            Rows::Index(_) => {
+            _ => {
                 let whole = self.partition(hash).text(prefix);
                 // Without the two bytes that end the text.
                 let bytes = whole.as_bytes();
@@ -228,7 +327,9 @@ mod tests {
             let key = KeyBytes { hash, range: sort_bytes(&sort) };
             let row = match rows {
                 Rows::Table(id) => item(id, &key),
-                Rows::Index(id) => index_row(id, &key, &KeyBytes { hash: [r.next() as u8; 16], range: vec![1] }),
+                Rows::Index(id) | Rows::Expiry(id) | Rows::Undone(id) => {
+                    index_row(id, &key, &KeyBytes { hash: [r.next() as u8; 16], range: vec![1] })
+                }
             };
             let range = rows.range(&hash, Some(&condition));
             assert_eq!(range.contains(&row), fits, "{rows:?} {condition:?} {sort:?}");
@@ -258,7 +359,7 @@ mod tests {
 
     #[test]
     fn garbage_notes_read_back() {
-        for rows in [Rows::Table(77), Rows::Index(1 << 40)] {
+        for rows in [Rows::Table(77), Rows::Index(1 << 40), Rows::Expiry(3), Rows::Undone(4)] {
             assert_eq!(garbage_rows(&garbage(rows)), Some(rows));
         }
     }

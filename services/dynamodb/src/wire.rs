@@ -209,12 +209,20 @@ fn value_at(wire: Wire, depth: usize) -> Result<Value, Error> {
     if depth > DEPTH_MAX {
         return Err(too_deep());
     }
+    // Each type's own fault is told before there being several.
     if members.len() > 1 {
+        for member in members {
+            typed_value(Some(member), depth)?;
+        }
         return Err(Error::validation(
             "Supplied AttributeValue has more than one datatypes set, must contain exactly one of the supported datatypes",
         ));
     }
-    match members.pop() {
+    typed_value(members.pop(), depth)
+}
+
+fn typed_value(member: Option<(u16, Wire)>, depth: usize) -> Result<Value, Error> {
+    match member {
         Some((index::S, Wire::Str(text))) => Ok(Value::S(text)),
         Some((index::N, Wire::Str(text))) => Ok(Value::N(Number::parse(&text)?)),
         Some((index::B, Wire::Blob(bytes))) => Ok(Value::B(bytes.into())),

@@ -1,14 +1,17 @@
-//! What happens by itself: rows of deleted tables go, new indexes fill up, expired items go, items are counted.
+//! What happens by itself: rows of deleted tables go, new indexes fill up, expired items go, items are counted, old changes
+//! are forgotten, backups are made and restored.
 //!
 //! Two loops per room, one of them for counting, which may take long. They end when the room is dropped. Everything they do
 //! is found again from the state after a crash: garbage notes, `backfilling` in definitions, the time to live itself.
 
+mod copies;
+mod expiry;
+mod logs;
+
 use crate::codec;
 use crate::error::Error;
-use crate::expr::ast::{Compare, Condition, Operand, Path};
-use crate::item::Value;
 use crate::room::{DynamoDb, refusal};
-use crate::rules::{self, Change, Write};
+use crate::rules;
 use crate::table::TableRef;
 use crate::tables::{self, Rows};
 use parking_lot::Mutex;
@@ -26,10 +29,6 @@ const LOOK: Duration = Duration::from_secs(5);
 const SLICE_ROWS: usize = 100;
 /// Stored bytes read for one commit of the worker.
 const SLICE_BYTES: usize = 1024 * 1024;
-/// Items whose time ended longer ago stay, as on AWS: the number is probably no time.
-const TTL_PAST_MAX_S: i64 = 5 * 365 * 24 * 3600;
-/// Share of the worker's time for one table's looks: the next one waits this many times as long as the last one took.
-const TTL_REST: u32 = 20;
 /// A long look rests after each page so many times as long as the page took, and no longer than the bound.
 const REST: u32 = 9;
 const REST_MAX: Duration = Duration::from_secs(2);
@@ -54,6 +53,7 @@ struct Counted {
     count: Count,
     count_due: Millis,
     ttl_due: Millis,
+    log_due: Millis,
 }
 
 impl Counts {
@@ -107,17 +107,23 @@ impl DynamoDb {
         self.remove_garbage().await?;
         let tables = self.catalog.all();
         let ids = tables.iter().flat_map(|t| t.indexes.iter().map(|i| i.id).chain([t.id]));
+        let ids = ids.chain(tables.iter().filter_map(|t| t.history.map(|h| h.id)));
+        let ids = ids.chain(self.streams.all().into_iter().map(|s| s.id));
         self.counts.keep(&ids.collect::<Vec<_>>());
+        self.keep_logs().await?;
+        self.keep_backups().await?;
         for table in tables {
-            if table.indexes.iter().any(|i| i.backfilling) {
+            if let Some(work) = table.restore.as_ref().and_then(|r| r.work.clone()) {
+                self.restore(table.clone(), work).await?;
+                continue;
+            }
+            if table.indexes.iter().any(|i| i.backfilling) || table.expiry.is_some_and(|e| e.filling) {
                 self.backfill(table.clone()).await?;
             }
             let now = self.deps.clock.now();
             if table.ttl.is_some() && now >= self.counts.due(table.id).ttl_due {
                 self.expire(&table).await?;
-                let took = self.deps.clock.now().since(now);
-                let rest = self.options.ttl_interval().max(took * TTL_REST);
-                self.counts.change(table.id, |c| c.ttl_due = now.plus(rest));
+                self.counts.change(table.id, |c| c.ttl_due = now.plus(self.options.ttl_interval()));
             }
         }
         Ok(())
@@ -180,6 +186,7 @@ impl DynamoDb {
         }
         let done = |table: &mut crate::table::Table| {
             table.indexes.iter_mut().for_each(|i| i.backfilling = false);
+            table.expiry.iter_mut().for_each(|e| e.filling = false);
             Ok(())
         };
         if self.redefine_from(&table, &done).await?.is_none() {
@@ -200,65 +207,9 @@ impl DynamoDb {
                         out.put(key, value);
                     }
                 }
-            }
-            Ok(())
-        });
-        match self.deps.state.commit(txn).await {
-            Ok(_) => Ok(true),
-            Err(squall_store::Error::Guard(_)) => Ok(false),
-            Err(error) => Err(refusal(error)),
-        }
-    }
-
-    /// Removes the expired items of a table.
-    async fn expire(&self, table: &TableRef) -> Result<(), Error> {
-        let Some(attribute) = table.ttl.clone() else { return Ok(()) };
-        let now = self.deps.clock.now().secs();
-        let (from, to) = Rows::Table(table.id).segment(0, 1);
-        let mut next: Option<Key> = None;
-        loop {
-            let began = self.deps.clock.now();
-            let name = attribute.clone();
-            let mut range = Range::new(from.clone(), to.clone())
-                .limit(SLICE_ROWS)
-                .sift(move |_, value| if is_expired(codec::find(value, &name), now) { Keep::Take } else { Keep::Skip });
-            if let Some(next) = next.take() {
-                range = range.starting(next);
-            }
-            let page = self.deps.state.range(range).await?;
-            let mut writes = Vec::new();
-            for row in &page.rows {
-                let item = codec::decode(&row.value)?;
-                let Some(key) = table.schema.bytes(&item) else { continue };
-                let still = Condition::Compare(
-                    Operand::Path(Path::attribute(attribute.as_str())),
-                    Compare::Le,
-                    Operand::Value(Arc::new(Value::N(now.into()))),
-                );
-                let (change, table) = (Change::Delete, table.clone());
-                writes.push(Write { table, key, condition: Some(still), change, old_on_failure: false });
-            }
-            if !writes.is_empty() && !self.remove_expired(table, writes).await? {
-                self.catalog.reload(&table.region, &table.name).await?;
-                return Ok(());
-            }
-            match page.next {
-                Some(key) => next = Some(key),
-                None => return Ok(()),
-            }
-            self.rest(began).await;
-        }
-    }
-
-    /// Deletes items that are still expired; false when the definition changed.
-    async fn remove_expired(&self, table: &TableRef, writes: Vec<Write>) -> Result<bool, Error> {
-        let keys: Vec<Key> = writes.iter().map(Write::row_key).collect();
-        let txn = Txn::new().guard(table.key.clone(), table.ver).rule(keys, move |view, out| -> Result<(), Error> {
-            for (at, write) in writes.iter().enumerate() {
-                match write.run(view.value(at), out) {
-                    // A condition that fails means that the item lives on.
-                    Ok(_) | Err(Error::ConditionalCheckFailed(_)) => {}
-                    Err(error) => return Err(error),
+                let expiry = rules::expiry_row(&of, &primary, &item).filter(|_| of.expiry.is_some_and(|e| e.filling));
+                if let Some((key, value)) = expiry {
+                    out.put(key, value);
                 }
             }
             Ok(())
@@ -303,9 +254,4 @@ impl DynamoDb {
         }
         Ok(Count { items: sums.0.load(Ordering::Relaxed), bytes: sums.1.load(Ordering::Relaxed) })
     }
-}
-
-fn is_expired(value: Option<Value>, now_s: i64) -> bool {
-    let Some(Value::N(number)) = value else { return false };
-    number.cmp(&now_s.into()).is_le() && number.cmp(&(now_s - TTL_PAST_MAX_S).into()).is_gt()
 }

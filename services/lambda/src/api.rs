@@ -16,6 +16,12 @@ pub trait Api: Send + Sync {
     async fn add_permission(&self, ctx: &Ctx, input: AddPermissionInput) -> Result<AddPermissionOutput, ServiceError>;
     /// Serves `CreateAlias`.
     async fn create_alias(&self, ctx: &Ctx, input: CreateAliasInput) -> Result<CreateAliasOutput, ServiceError>;
+    /// Serves `CreateEventSourceMapping`.
+    async fn create_event_source_mapping(
+        &self,
+        ctx: &Ctx,
+        input: CreateEventSourceMappingInput,
+    ) -> Result<CreateEventSourceMappingOutput, ServiceError>;
     /// Serves `CreateFunction`.
     async fn create_function(
         &self,
@@ -30,6 +36,12 @@ pub trait Api: Send + Sync {
     ) -> Result<CreateFunctionUrlConfigOutput, ServiceError>;
     /// Serves `DeleteAlias`.
     async fn delete_alias(&self, ctx: &Ctx, input: DeleteAliasInput) -> Result<DeleteAliasOutput, ServiceError>;
+    /// Serves `DeleteEventSourceMapping`.
+    async fn delete_event_source_mapping(
+        &self,
+        ctx: &Ctx,
+        input: DeleteEventSourceMappingInput,
+    ) -> Result<DeleteEventSourceMappingOutput, ServiceError>;
     /// Serves `DeleteFunction`.
     async fn delete_function(
         &self,
@@ -42,6 +54,12 @@ pub trait Api: Send + Sync {
         ctx: &Ctx,
         input: DeleteFunctionConcurrencyInput,
     ) -> Result<DeleteFunctionConcurrencyOutput, ServiceError>;
+    /// Serves `DeleteFunctionEventInvokeConfig`.
+    async fn delete_function_event_invoke_config(
+        &self,
+        ctx: &Ctx,
+        input: DeleteFunctionEventInvokeConfigInput,
+    ) -> Result<DeleteFunctionEventInvokeConfigOutput, ServiceError>;
     /// Serves `DeleteFunctionUrlConfig`.
     async fn delete_function_url_config(
         &self,
@@ -56,6 +74,12 @@ pub trait Api: Send + Sync {
     ) -> Result<GetAccountSettingsOutput, ServiceError>;
     /// Serves `GetAlias`.
     async fn get_alias(&self, ctx: &Ctx, input: GetAliasInput) -> Result<GetAliasOutput, ServiceError>;
+    /// Serves `GetEventSourceMapping`.
+    async fn get_event_source_mapping(
+        &self,
+        ctx: &Ctx,
+        input: GetEventSourceMappingInput,
+    ) -> Result<GetEventSourceMappingOutput, ServiceError>;
     /// Serves `GetFunction`.
     async fn get_function(&self, ctx: &Ctx, input: GetFunctionInput) -> Result<GetFunctionOutput, ServiceError>;
     /// Serves `GetFunctionCodeSigningConfig`.
@@ -76,6 +100,12 @@ pub trait Api: Send + Sync {
         ctx: &Ctx,
         input: GetFunctionConfigurationInput,
     ) -> Result<GetFunctionConfigurationOutput, ServiceError>;
+    /// Serves `GetFunctionEventInvokeConfig`.
+    async fn get_function_event_invoke_config(
+        &self,
+        ctx: &Ctx,
+        input: GetFunctionEventInvokeConfigInput,
+    ) -> Result<GetFunctionEventInvokeConfigOutput, ServiceError>;
     /// Serves `GetFunctionUrlConfig`.
     async fn get_function_url_config(
         &self,
@@ -94,6 +124,18 @@ pub trait Api: Send + Sync {
     async fn invoke(&self, ctx: &Ctx, input: InvokeInput) -> Result<InvokeOutput, ServiceError>;
     /// Serves `ListAliases`.
     async fn list_aliases(&self, ctx: &Ctx, input: ListAliasesInput) -> Result<ListAliasesOutput, ServiceError>;
+    /// Serves `ListEventSourceMappings`.
+    async fn list_event_source_mappings(
+        &self,
+        ctx: &Ctx,
+        input: ListEventSourceMappingsInput,
+    ) -> Result<ListEventSourceMappingsOutput, ServiceError>;
+    /// Serves `ListFunctionEventInvokeConfigs`.
+    async fn list_function_event_invoke_configs(
+        &self,
+        ctx: &Ctx,
+        input: ListFunctionEventInvokeConfigsInput,
+    ) -> Result<ListFunctionEventInvokeConfigsOutput, ServiceError>;
     /// Serves `ListFunctionUrlConfigs`.
     async fn list_function_url_configs(
         &self,
@@ -122,6 +164,12 @@ pub trait Api: Send + Sync {
         ctx: &Ctx,
         input: PutFunctionConcurrencyInput,
     ) -> Result<PutFunctionConcurrencyOutput, ServiceError>;
+    /// Serves `PutFunctionEventInvokeConfig`.
+    async fn put_function_event_invoke_config(
+        &self,
+        ctx: &Ctx,
+        input: PutFunctionEventInvokeConfigInput,
+    ) -> Result<PutFunctionEventInvokeConfigOutput, ServiceError>;
     /// Serves `RemovePermission`.
     async fn remove_permission(
         &self,
@@ -134,6 +182,12 @@ pub trait Api: Send + Sync {
     async fn untag_resource(&self, ctx: &Ctx, input: UntagResourceInput) -> Result<UntagResourceOutput, ServiceError>;
     /// Serves `UpdateAlias`.
     async fn update_alias(&self, ctx: &Ctx, input: UpdateAliasInput) -> Result<UpdateAliasOutput, ServiceError>;
+    /// Serves `UpdateEventSourceMapping`.
+    async fn update_event_source_mapping(
+        &self,
+        ctx: &Ctx,
+        input: UpdateEventSourceMappingInput,
+    ) -> Result<UpdateEventSourceMappingOutput, ServiceError>;
     /// Serves `UpdateFunctionCode`.
     async fn update_function_code(
         &self,
@@ -146,6 +200,12 @@ pub trait Api: Send + Sync {
         ctx: &Ctx,
         input: UpdateFunctionConfigurationInput,
     ) -> Result<UpdateFunctionConfigurationOutput, ServiceError>;
+    /// Serves `UpdateFunctionEventInvokeConfig`.
+    async fn update_function_event_invoke_config(
+        &self,
+        ctx: &Ctx,
+        input: UpdateFunctionEventInvokeConfigInput,
+    ) -> Result<UpdateFunctionEventInvokeConfigOutput, ServiceError>;
     /// Serves `UpdateFunctionUrlConfig`.
     async fn update_function_url_config(
         &self,
@@ -164,20 +224,29 @@ pub async fn dispatch<A: Api + ?Sized>(
     match op.name {
         "AddPermission" => Ok(api.add_permission(ctx, typed(op, input)?).await?.into_value()),
         "CreateAlias" => Ok(api.create_alias(ctx, typed(op, input)?).await?.into_value()),
+        "CreateEventSourceMapping" => Ok(api.create_event_source_mapping(ctx, typed(op, input)?).await?.into_value()),
         "CreateFunction" => Ok(api.create_function(ctx, typed(op, input)?).await?.into_value()),
         "CreateFunctionUrlConfig" => Ok(api.create_function_url_config(ctx, typed(op, input)?).await?.into_value()),
         "DeleteAlias" => Ok(api.delete_alias(ctx, typed(op, input)?).await?.into_value()),
+        "DeleteEventSourceMapping" => Ok(api.delete_event_source_mapping(ctx, typed(op, input)?).await?.into_value()),
         "DeleteFunction" => Ok(api.delete_function(ctx, typed(op, input)?).await?.into_value()),
         "DeleteFunctionConcurrency" => Ok(api.delete_function_concurrency(ctx, typed(op, input)?).await?.into_value()),
+        "DeleteFunctionEventInvokeConfig" => {
+            Ok(api.delete_function_event_invoke_config(ctx, typed(op, input)?).await?.into_value())
+        }
         "DeleteFunctionUrlConfig" => Ok(api.delete_function_url_config(ctx, typed(op, input)?).await?.into_value()),
         "GetAccountSettings" => Ok(api.get_account_settings(ctx, typed(op, input)?).await?.into_value()),
         "GetAlias" => Ok(api.get_alias(ctx, typed(op, input)?).await?.into_value()),
+        "GetEventSourceMapping" => Ok(api.get_event_source_mapping(ctx, typed(op, input)?).await?.into_value()),
         "GetFunction" => Ok(api.get_function(ctx, typed(op, input)?).await?.into_value()),
         "GetFunctionCodeSigningConfig" => {
             Ok(api.get_function_code_signing_config(ctx, typed(op, input)?).await?.into_value())
         }
         "GetFunctionConcurrency" => Ok(api.get_function_concurrency(ctx, typed(op, input)?).await?.into_value()),
         "GetFunctionConfiguration" => Ok(api.get_function_configuration(ctx, typed(op, input)?).await?.into_value()),
+        "GetFunctionEventInvokeConfig" => {
+            Ok(api.get_function_event_invoke_config(ctx, typed(op, input)?).await?.into_value())
+        }
         "GetFunctionUrlConfig" => Ok(api.get_function_url_config(ctx, typed(op, input)?).await?.into_value()),
         "GetPolicy" => Ok(api.get_policy(ctx, typed(op, input)?).await?.into_value()),
         "GetRuntimeManagementConfig" => {
@@ -185,19 +254,30 @@ pub async fn dispatch<A: Api + ?Sized>(
         }
         "Invoke" => Ok(api.invoke(ctx, typed(op, input)?).await?.into_value()),
         "ListAliases" => Ok(api.list_aliases(ctx, typed(op, input)?).await?.into_value()),
+        "ListEventSourceMappings" => Ok(api.list_event_source_mappings(ctx, typed(op, input)?).await?.into_value()),
+        "ListFunctionEventInvokeConfigs" => {
+            Ok(api.list_function_event_invoke_configs(ctx, typed(op, input)?).await?.into_value())
+        }
         "ListFunctionUrlConfigs" => Ok(api.list_function_url_configs(ctx, typed(op, input)?).await?.into_value()),
         "ListFunctions" => Ok(api.list_functions(ctx, typed(op, input)?).await?.into_value()),
         "ListTags" => Ok(api.list_tags(ctx, typed(op, input)?).await?.into_value()),
         "ListVersionsByFunction" => Ok(api.list_versions_by_function(ctx, typed(op, input)?).await?.into_value()),
         "PublishVersion" => Ok(api.publish_version(ctx, typed(op, input)?).await?.into_value()),
         "PutFunctionConcurrency" => Ok(api.put_function_concurrency(ctx, typed(op, input)?).await?.into_value()),
+        "PutFunctionEventInvokeConfig" => {
+            Ok(api.put_function_event_invoke_config(ctx, typed(op, input)?).await?.into_value())
+        }
         "RemovePermission" => Ok(api.remove_permission(ctx, typed(op, input)?).await?.into_value()),
         "TagResource" => Ok(api.tag_resource(ctx, typed(op, input)?).await?.into_value()),
         "UntagResource" => Ok(api.untag_resource(ctx, typed(op, input)?).await?.into_value()),
         "UpdateAlias" => Ok(api.update_alias(ctx, typed(op, input)?).await?.into_value()),
+        "UpdateEventSourceMapping" => Ok(api.update_event_source_mapping(ctx, typed(op, input)?).await?.into_value()),
         "UpdateFunctionCode" => Ok(api.update_function_code(ctx, typed(op, input)?).await?.into_value()),
         "UpdateFunctionConfiguration" => {
             Ok(api.update_function_configuration(ctx, typed(op, input)?).await?.into_value())
+        }
+        "UpdateFunctionEventInvokeConfig" => {
+            Ok(api.update_function_event_invoke_config(ctx, typed(op, input)?).await?.into_value())
         }
         "UpdateFunctionUrlConfig" => Ok(api.update_function_url_config(ctx, typed(op, input)?).await?.into_value()),
         _ => Err(mismatch(op)),
@@ -214,6 +294,9 @@ fn mismatch(op: &Operation) -> ServiceError {
 
 /// Output of `CreateAlias`.
 pub type CreateAliasOutput = AliasConfiguration;
+
+/// Output of `CreateEventSourceMapping`.
+pub type CreateEventSourceMappingOutput = EventSourceMappingConfiguration;
 
 /// Output of `CreateFunction`.
 pub type CreateFunctionOutput = FunctionConfiguration;
@@ -237,6 +320,9 @@ impl IntoValue for DeleteAliasOutput {
     }
 }
 
+/// Output of `DeleteEventSourceMapping`.
+pub type DeleteEventSourceMappingOutput = EventSourceMappingConfiguration;
+
 /// Output of `DeleteFunctionConcurrency`, which the model leaves empty.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteFunctionConcurrencyOutput {}
@@ -251,6 +337,25 @@ impl FromValue for DeleteFunctionConcurrencyOutput {
 }
 
 impl IntoValue for DeleteFunctionConcurrencyOutput {
+    fn into_value(self) -> Value {
+        Value::Struct(Vec::new())
+    }
+}
+
+/// Output of `DeleteFunctionEventInvokeConfig`, which the model leaves empty.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteFunctionEventInvokeConfigOutput {}
+
+impl FromValue for DeleteFunctionEventInvokeConfigOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        match v {
+            Value::Struct(_) => Some(Self {}),
+            _ => None,
+        }
+    }
+}
+
+impl IntoValue for DeleteFunctionEventInvokeConfigOutput {
     fn into_value(self) -> Value {
         Value::Struct(Vec::new())
     }
@@ -278,14 +383,23 @@ impl IntoValue for DeleteFunctionUrlConfigOutput {
 /// Output of `GetAlias`.
 pub type GetAliasOutput = AliasConfiguration;
 
+/// Output of `GetEventSourceMapping`.
+pub type GetEventSourceMappingOutput = EventSourceMappingConfiguration;
+
 /// Output of `GetFunctionConfiguration`.
 pub type GetFunctionConfigurationOutput = FunctionConfiguration;
+
+/// Output of `GetFunctionEventInvokeConfig`.
+pub type GetFunctionEventInvokeConfigOutput = FunctionEventInvokeConfig;
 
 /// Output of `PublishVersion`.
 pub type PublishVersionOutput = FunctionConfiguration;
 
 /// Output of `PutFunctionConcurrency`.
 pub type PutFunctionConcurrencyOutput = Concurrency;
+
+/// Output of `PutFunctionEventInvokeConfig`.
+pub type PutFunctionEventInvokeConfigOutput = FunctionEventInvokeConfig;
 
 /// Output of `RemovePermission`, which the model leaves empty.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -347,11 +461,17 @@ impl IntoValue for UntagResourceOutput {
 /// Output of `UpdateAlias`.
 pub type UpdateAliasOutput = AliasConfiguration;
 
+/// Output of `UpdateEventSourceMapping`.
+pub type UpdateEventSourceMappingOutput = EventSourceMappingConfiguration;
+
 /// Output of `UpdateFunctionCode`.
 pub type UpdateFunctionCodeOutput = FunctionConfiguration;
 
 /// Output of `UpdateFunctionConfiguration`.
 pub type UpdateFunctionConfigurationOutput = FunctionConfiguration;
+
+/// Output of `UpdateFunctionEventInvokeConfig`.
+pub type UpdateFunctionEventInvokeConfigOutput = FunctionEventInvokeConfig;
 
 /// Structure `AccountLimit` of the model.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -631,6 +751,38 @@ impl IntoValue for AliasRoutingConfiguration {
     }
 }
 
+/// Structure `AmazonManagedKafkaEventSourceConfig` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AmazonManagedKafkaEventSourceConfig {
+    pub consumer_group_id: Option<String>,
+    pub schema_registry_config: Option<KafkaSchemaRegistryConfig>,
+}
+
+impl FromValue for AmazonManagedKafkaEventSourceConfig {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { consumer_group_id: m0, schema_registry_config: m1 })
+    }
+}
+
+impl IntoValue for AmazonManagedKafkaEventSourceConfig {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        push(&mut out, 0, self.consumer_group_id);
+        push(&mut out, 1, self.schema_registry_config);
+        Value::Struct(out)
+    }
+}
+
 /// Structure `CapacityProviderConfig` of the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CapacityProviderConfig {
@@ -782,6 +934,171 @@ impl IntoValue for CreateAliasInput {
         out.push((2, self.function_version.into_value()));
         push(&mut out, 3, self.description);
         push(&mut out, 4, self.routing_config);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `CreateEventSourceMappingRequest` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateEventSourceMappingInput {
+    pub event_source_arn: Option<String>,
+    pub function_name: String,
+    pub enabled: Option<bool>,
+    pub batch_size: Option<i32>,
+    pub filter_criteria: Option<FilterCriteria>,
+    pub maximum_batching_window_in_seconds: Option<i32>,
+    pub parallelization_factor: Option<i32>,
+    pub starting_position: Option<String>,
+    pub starting_position_timestamp: Option<Millis>,
+    pub destination_config: Option<DestinationConfig>,
+    pub maximum_record_age_in_seconds: Option<i32>,
+    pub bisect_batch_on_function_error: Option<bool>,
+    pub maximum_retry_attempts: Option<i32>,
+    pub tags: Option<BTreeMap<String, String>>,
+    pub tumbling_window_in_seconds: Option<i32>,
+    pub topics: Option<Vec<String>>,
+    pub queues: Option<Vec<String>>,
+    pub source_access_configurations: Option<Vec<SourceAccessConfiguration>>,
+    pub self_managed_event_source: Option<SelfManagedEventSource>,
+    pub function_response_types: Option<Vec<String>>,
+    pub amazon_managed_kafka_event_source_config: Option<AmazonManagedKafkaEventSourceConfig>,
+    pub self_managed_kafka_event_source_config: Option<SelfManagedKafkaEventSourceConfig>,
+    pub scaling_config: Option<ScalingConfig>,
+    pub document_db_event_source_config: Option<DocumentDBEventSourceConfig>,
+    pub kms_key_arn: Option<String>,
+    pub metrics_config: Option<EventSourceMappingMetricsConfig>,
+    pub logging_config: Option<EventSourceMappingLoggingConfig>,
+    pub provisioned_poller_config: Option<ProvisionedPollerConfig>,
+}
+
+impl FromValue for CreateEventSourceMappingInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        let mut m5 = None;
+        let mut m6 = None;
+        let mut m7 = None;
+        let mut m8 = None;
+        let mut m9 = None;
+        let mut m10 = None;
+        let mut m11 = None;
+        let mut m12 = None;
+        let mut m13 = None;
+        let mut m14 = None;
+        let mut m15 = None;
+        let mut m16 = None;
+        let mut m17 = None;
+        let mut m18 = None;
+        let mut m19 = None;
+        let mut m20 = None;
+        let mut m21 = None;
+        let mut m22 = None;
+        let mut m23 = None;
+        let mut m24 = None;
+        let mut m25 = None;
+        let mut m26 = None;
+        let mut m27 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                5 => m5 = FromValue::from_value(v),
+                6 => m6 = FromValue::from_value(v),
+                7 => m7 = FromValue::from_value(v),
+                8 => m8 = FromValue::from_value(v),
+                9 => m9 = FromValue::from_value(v),
+                10 => m10 = FromValue::from_value(v),
+                11 => m11 = FromValue::from_value(v),
+                12 => m12 = FromValue::from_value(v),
+                13 => m13 = FromValue::from_value(v),
+                14 => m14 = FromValue::from_value(v),
+                15 => m15 = FromValue::from_value(v),
+                16 => m16 = FromValue::from_value(v),
+                17 => m17 = FromValue::from_value(v),
+                18 => m18 = FromValue::from_value(v),
+                19 => m19 = FromValue::from_value(v),
+                20 => m20 = FromValue::from_value(v),
+                21 => m21 = FromValue::from_value(v),
+                22 => m22 = FromValue::from_value(v),
+                23 => m23 = FromValue::from_value(v),
+                24 => m24 = FromValue::from_value(v),
+                25 => m25 = FromValue::from_value(v),
+                26 => m26 = FromValue::from_value(v),
+                27 => m27 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            event_source_arn: m0,
+            function_name: m1?,
+            enabled: m2,
+            batch_size: m3,
+            filter_criteria: m4,
+            maximum_batching_window_in_seconds: m5,
+            parallelization_factor: m6,
+            starting_position: m7,
+            starting_position_timestamp: m8,
+            destination_config: m9,
+            maximum_record_age_in_seconds: m10,
+            bisect_batch_on_function_error: m11,
+            maximum_retry_attempts: m12,
+            tags: m13,
+            tumbling_window_in_seconds: m14,
+            topics: m15,
+            queues: m16,
+            source_access_configurations: m17,
+            self_managed_event_source: m18,
+            function_response_types: m19,
+            amazon_managed_kafka_event_source_config: m20,
+            self_managed_kafka_event_source_config: m21,
+            scaling_config: m22,
+            document_db_event_source_config: m23,
+            kms_key_arn: m24,
+            metrics_config: m25,
+            logging_config: m26,
+            provisioned_poller_config: m27,
+        })
+    }
+}
+
+impl IntoValue for CreateEventSourceMappingInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(28);
+        push(&mut out, 0, self.event_source_arn);
+        out.push((1, self.function_name.into_value()));
+        push(&mut out, 2, self.enabled);
+        push(&mut out, 3, self.batch_size);
+        push(&mut out, 4, self.filter_criteria);
+        push(&mut out, 5, self.maximum_batching_window_in_seconds);
+        push(&mut out, 6, self.parallelization_factor);
+        push(&mut out, 7, self.starting_position);
+        push(&mut out, 8, self.starting_position_timestamp);
+        push(&mut out, 9, self.destination_config);
+        push(&mut out, 10, self.maximum_record_age_in_seconds);
+        push(&mut out, 11, self.bisect_batch_on_function_error);
+        push(&mut out, 12, self.maximum_retry_attempts);
+        push(&mut out, 13, self.tags);
+        push(&mut out, 14, self.tumbling_window_in_seconds);
+        push(&mut out, 15, self.topics);
+        push(&mut out, 16, self.queues);
+        push(&mut out, 17, self.source_access_configurations);
+        push(&mut out, 18, self.self_managed_event_source);
+        push(&mut out, 19, self.function_response_types);
+        push(&mut out, 20, self.amazon_managed_kafka_event_source_config);
+        push(&mut out, 21, self.self_managed_kafka_event_source_config);
+        push(&mut out, 22, self.scaling_config);
+        push(&mut out, 23, self.document_db_event_source_config);
+        push(&mut out, 24, self.kms_key_arn);
+        push(&mut out, 25, self.metrics_config);
+        push(&mut out, 26, self.logging_config);
+        push(&mut out, 27, self.provisioned_poller_config);
         Value::Struct(out)
     }
 }
@@ -1110,6 +1427,34 @@ impl IntoValue for DeleteAliasInput {
     }
 }
 
+/// Structure `DeleteEventSourceMappingRequest` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteEventSourceMappingInput {
+    pub uuid: String,
+}
+
+impl FromValue for DeleteEventSourceMappingInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { uuid: m0? })
+    }
+}
+
+impl IntoValue for DeleteEventSourceMappingInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        out.push((0, self.uuid.into_value()));
+        Value::Struct(out)
+    }
+}
+
 /// Structure `DeleteFunctionConcurrencyRequest` of the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteFunctionConcurrencyInput {
@@ -1134,6 +1479,38 @@ impl IntoValue for DeleteFunctionConcurrencyInput {
     fn into_value(self) -> Value {
         let mut out = Vec::with_capacity(1);
         out.push((0, self.function_name.into_value()));
+        Value::Struct(out)
+    }
+}
+
+/// Structure `DeleteFunctionEventInvokeConfigRequest` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteFunctionEventInvokeConfigInput {
+    pub function_name: String,
+    pub qualifier: Option<String>,
+}
+
+impl FromValue for DeleteFunctionEventInvokeConfigInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { function_name: m0?, qualifier: m1 })
+    }
+}
+
+impl IntoValue for DeleteFunctionEventInvokeConfigInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        out.push((0, self.function_name.into_value()));
+        push(&mut out, 1, self.qualifier);
         Value::Struct(out)
     }
 }
@@ -1226,6 +1603,74 @@ impl IntoValue for DeleteFunctionUrlConfigInput {
         let mut out = Vec::with_capacity(2);
         out.push((0, self.function_name.into_value()));
         push(&mut out, 1, self.qualifier);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `DestinationConfig` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DestinationConfig {
+    pub on_success: Option<OnSuccess>,
+    pub on_failure: Option<OnFailure>,
+}
+
+impl FromValue for DestinationConfig {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { on_success: m0, on_failure: m1 })
+    }
+}
+
+impl IntoValue for DestinationConfig {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        push(&mut out, 0, self.on_success);
+        push(&mut out, 1, self.on_failure);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `DocumentDBEventSourceConfig` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DocumentDBEventSourceConfig {
+    pub database_name: Option<String>,
+    pub collection_name: Option<String>,
+    pub full_document: Option<String>,
+}
+
+impl FromValue for DocumentDBEventSourceConfig {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { database_name: m0, collection_name: m1, full_document: m2 })
+    }
+}
+
+impl IntoValue for DocumentDBEventSourceConfig {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(3);
+        push(&mut out, 0, self.database_name);
+        push(&mut out, 1, self.collection_name);
+        push(&mut out, 2, self.full_document);
         Value::Struct(out)
     }
 }
@@ -1382,6 +1827,252 @@ impl IntoValue for EphemeralStorage {
     }
 }
 
+/// Structure `EventSourceMappingConfiguration` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EventSourceMappingConfiguration {
+    pub uuid: Option<String>,
+    pub starting_position: Option<String>,
+    pub starting_position_timestamp: Option<Millis>,
+    pub batch_size: Option<i32>,
+    pub maximum_batching_window_in_seconds: Option<i32>,
+    pub parallelization_factor: Option<i32>,
+    pub event_source_arn: Option<String>,
+    pub filter_criteria: Option<FilterCriteria>,
+    pub function_arn: Option<String>,
+    pub last_modified: Option<Millis>,
+    pub last_processing_result: Option<String>,
+    pub state: Option<String>,
+    pub state_transition_reason: Option<String>,
+    pub destination_config: Option<DestinationConfig>,
+    pub topics: Option<Vec<String>>,
+    pub queues: Option<Vec<String>>,
+    pub source_access_configurations: Option<Vec<SourceAccessConfiguration>>,
+    pub self_managed_event_source: Option<SelfManagedEventSource>,
+    pub maximum_record_age_in_seconds: Option<i32>,
+    pub bisect_batch_on_function_error: Option<bool>,
+    pub maximum_retry_attempts: Option<i32>,
+    pub tumbling_window_in_seconds: Option<i32>,
+    pub function_response_types: Option<Vec<String>>,
+    pub amazon_managed_kafka_event_source_config: Option<AmazonManagedKafkaEventSourceConfig>,
+    pub self_managed_kafka_event_source_config: Option<SelfManagedKafkaEventSourceConfig>,
+    pub scaling_config: Option<ScalingConfig>,
+    pub document_db_event_source_config: Option<DocumentDBEventSourceConfig>,
+    pub kms_key_arn: Option<String>,
+    pub filter_criteria_error: Option<FilterCriteriaError>,
+    pub event_source_mapping_arn: Option<String>,
+    pub metrics_config: Option<EventSourceMappingMetricsConfig>,
+    pub logging_config: Option<EventSourceMappingLoggingConfig>,
+    pub provisioned_poller_config: Option<ProvisionedPollerConfig>,
+}
+
+impl FromValue for EventSourceMappingConfiguration {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        let mut m5 = None;
+        let mut m6 = None;
+        let mut m7 = None;
+        let mut m8 = None;
+        let mut m9 = None;
+        let mut m10 = None;
+        let mut m11 = None;
+        let mut m12 = None;
+        let mut m13 = None;
+        let mut m14 = None;
+        let mut m15 = None;
+        let mut m16 = None;
+        let mut m17 = None;
+        let mut m18 = None;
+        let mut m19 = None;
+        let mut m20 = None;
+        let mut m21 = None;
+        let mut m22 = None;
+        let mut m23 = None;
+        let mut m24 = None;
+        let mut m25 = None;
+        let mut m26 = None;
+        let mut m27 = None;
+        let mut m28 = None;
+        let mut m29 = None;
+        let mut m30 = None;
+        let mut m31 = None;
+        let mut m32 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                5 => m5 = FromValue::from_value(v),
+                6 => m6 = FromValue::from_value(v),
+                7 => m7 = FromValue::from_value(v),
+                8 => m8 = FromValue::from_value(v),
+                9 => m9 = FromValue::from_value(v),
+                10 => m10 = FromValue::from_value(v),
+                11 => m11 = FromValue::from_value(v),
+                12 => m12 = FromValue::from_value(v),
+                13 => m13 = FromValue::from_value(v),
+                14 => m14 = FromValue::from_value(v),
+                15 => m15 = FromValue::from_value(v),
+                16 => m16 = FromValue::from_value(v),
+                17 => m17 = FromValue::from_value(v),
+                18 => m18 = FromValue::from_value(v),
+                19 => m19 = FromValue::from_value(v),
+                20 => m20 = FromValue::from_value(v),
+                21 => m21 = FromValue::from_value(v),
+                22 => m22 = FromValue::from_value(v),
+                23 => m23 = FromValue::from_value(v),
+                24 => m24 = FromValue::from_value(v),
+                25 => m25 = FromValue::from_value(v),
+                26 => m26 = FromValue::from_value(v),
+                27 => m27 = FromValue::from_value(v),
+                28 => m28 = FromValue::from_value(v),
+                29 => m29 = FromValue::from_value(v),
+                30 => m30 = FromValue::from_value(v),
+                31 => m31 = FromValue::from_value(v),
+                32 => m32 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            uuid: m0,
+            starting_position: m1,
+            starting_position_timestamp: m2,
+            batch_size: m3,
+            maximum_batching_window_in_seconds: m4,
+            parallelization_factor: m5,
+            event_source_arn: m6,
+            filter_criteria: m7,
+            function_arn: m8,
+            last_modified: m9,
+            last_processing_result: m10,
+            state: m11,
+            state_transition_reason: m12,
+            destination_config: m13,
+            topics: m14,
+            queues: m15,
+            source_access_configurations: m16,
+            self_managed_event_source: m17,
+            maximum_record_age_in_seconds: m18,
+            bisect_batch_on_function_error: m19,
+            maximum_retry_attempts: m20,
+            tumbling_window_in_seconds: m21,
+            function_response_types: m22,
+            amazon_managed_kafka_event_source_config: m23,
+            self_managed_kafka_event_source_config: m24,
+            scaling_config: m25,
+            document_db_event_source_config: m26,
+            kms_key_arn: m27,
+            filter_criteria_error: m28,
+            event_source_mapping_arn: m29,
+            metrics_config: m30,
+            logging_config: m31,
+            provisioned_poller_config: m32,
+        })
+    }
+}
+
+impl IntoValue for EventSourceMappingConfiguration {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(33);
+        push(&mut out, 0, self.uuid);
+        push(&mut out, 1, self.starting_position);
+        push(&mut out, 2, self.starting_position_timestamp);
+        push(&mut out, 3, self.batch_size);
+        push(&mut out, 4, self.maximum_batching_window_in_seconds);
+        push(&mut out, 5, self.parallelization_factor);
+        push(&mut out, 6, self.event_source_arn);
+        push(&mut out, 7, self.filter_criteria);
+        push(&mut out, 8, self.function_arn);
+        push(&mut out, 9, self.last_modified);
+        push(&mut out, 10, self.last_processing_result);
+        push(&mut out, 11, self.state);
+        push(&mut out, 12, self.state_transition_reason);
+        push(&mut out, 13, self.destination_config);
+        push(&mut out, 14, self.topics);
+        push(&mut out, 15, self.queues);
+        push(&mut out, 16, self.source_access_configurations);
+        push(&mut out, 17, self.self_managed_event_source);
+        push(&mut out, 18, self.maximum_record_age_in_seconds);
+        push(&mut out, 19, self.bisect_batch_on_function_error);
+        push(&mut out, 20, self.maximum_retry_attempts);
+        push(&mut out, 21, self.tumbling_window_in_seconds);
+        push(&mut out, 22, self.function_response_types);
+        push(&mut out, 23, self.amazon_managed_kafka_event_source_config);
+        push(&mut out, 24, self.self_managed_kafka_event_source_config);
+        push(&mut out, 25, self.scaling_config);
+        push(&mut out, 26, self.document_db_event_source_config);
+        push(&mut out, 27, self.kms_key_arn);
+        push(&mut out, 28, self.filter_criteria_error);
+        push(&mut out, 29, self.event_source_mapping_arn);
+        push(&mut out, 30, self.metrics_config);
+        push(&mut out, 31, self.logging_config);
+        push(&mut out, 32, self.provisioned_poller_config);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `EventSourceMappingLoggingConfig` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EventSourceMappingLoggingConfig {
+    pub system_log_level: Option<String>,
+}
+
+impl FromValue for EventSourceMappingLoggingConfig {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { system_log_level: m0 })
+    }
+}
+
+impl IntoValue for EventSourceMappingLoggingConfig {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        push(&mut out, 0, self.system_log_level);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `EventSourceMappingMetricsConfig` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EventSourceMappingMetricsConfig {
+    pub metrics: Option<Vec<String>>,
+}
+
+impl FromValue for EventSourceMappingMetricsConfig {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { metrics: m0 })
+    }
+}
+
+impl IntoValue for EventSourceMappingMetricsConfig {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        push(&mut out, 0, self.metrics);
+        Value::Struct(out)
+    }
+}
+
 /// Structure `FileSystemConfig` of the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FileSystemConfig {
@@ -1410,6 +2101,94 @@ impl IntoValue for FileSystemConfig {
         let mut out = Vec::with_capacity(2);
         out.push((0, self.arn.into_value()));
         out.push((1, self.local_mount_path.into_value()));
+        Value::Struct(out)
+    }
+}
+
+/// Structure `Filter` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Filter {
+    pub pattern: Option<String>,
+}
+
+impl FromValue for Filter {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { pattern: m0 })
+    }
+}
+
+impl IntoValue for Filter {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        push(&mut out, 0, self.pattern);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `FilterCriteria` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FilterCriteria {
+    pub filters: Option<Vec<Filter>>,
+}
+
+impl FromValue for FilterCriteria {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { filters: m0 })
+    }
+}
+
+impl IntoValue for FilterCriteria {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        push(&mut out, 0, self.filters);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `FilterCriteriaError` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FilterCriteriaError {
+    pub error_code: Option<String>,
+    pub message: Option<String>,
+}
+
+impl FromValue for FilterCriteriaError {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { error_code: m0, message: m1 })
+    }
+}
+
+impl IntoValue for FilterCriteriaError {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        push(&mut out, 0, self.error_code);
+        push(&mut out, 1, self.message);
         Value::Struct(out)
     }
 }
@@ -1738,6 +2517,56 @@ impl IntoValue for FunctionConfiguration {
     }
 }
 
+/// Structure `FunctionEventInvokeConfig` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FunctionEventInvokeConfig {
+    pub last_modified: Option<Millis>,
+    pub function_arn: Option<String>,
+    pub maximum_retry_attempts: Option<i32>,
+    pub maximum_event_age_in_seconds: Option<i32>,
+    pub destination_config: Option<DestinationConfig>,
+}
+
+impl FromValue for FunctionEventInvokeConfig {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            last_modified: m0,
+            function_arn: m1,
+            maximum_retry_attempts: m2,
+            maximum_event_age_in_seconds: m3,
+            destination_config: m4,
+        })
+    }
+}
+
+impl IntoValue for FunctionEventInvokeConfig {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(5);
+        push(&mut out, 0, self.last_modified);
+        push(&mut out, 1, self.function_arn);
+        push(&mut out, 2, self.maximum_retry_attempts);
+        push(&mut out, 3, self.maximum_event_age_in_seconds);
+        push(&mut out, 4, self.destination_config);
+        Value::Struct(out)
+    }
+}
+
 /// Structure `FunctionUrlConfig` of the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FunctionUrlConfig {
@@ -1877,6 +2706,34 @@ impl IntoValue for GetAliasInput {
         let mut out = Vec::with_capacity(2);
         out.push((0, self.function_name.into_value()));
         out.push((1, self.name.into_value()));
+        Value::Struct(out)
+    }
+}
+
+/// Structure `GetEventSourceMappingRequest` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetEventSourceMappingInput {
+    pub uuid: String,
+}
+
+impl FromValue for GetEventSourceMappingInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { uuid: m0? })
+    }
+}
+
+impl IntoValue for GetEventSourceMappingInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        out.push((0, self.uuid.into_value()));
         Value::Struct(out)
     }
 }
@@ -2021,6 +2878,38 @@ impl FromValue for GetFunctionConfigurationInput {
 }
 
 impl IntoValue for GetFunctionConfigurationInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        out.push((0, self.function_name.into_value()));
+        push(&mut out, 1, self.qualifier);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `GetFunctionEventInvokeConfigRequest` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetFunctionEventInvokeConfigInput {
+    pub function_name: String,
+    pub qualifier: Option<String>,
+}
+
+impl FromValue for GetFunctionEventInvokeConfigInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { function_name: m0?, qualifier: m1 })
+    }
+}
+
+impl IntoValue for GetFunctionEventInvokeConfigInput {
     fn into_value(self) -> Value {
         let mut out = Vec::with_capacity(2);
         out.push((0, self.function_name.into_value()));
@@ -2549,6 +3438,111 @@ impl IntoValue for InvokeOutput {
     }
 }
 
+/// Structure `KafkaSchemaRegistryAccessConfig` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct KafkaSchemaRegistryAccessConfig {
+    pub r#type: Option<String>,
+    pub uri: Option<String>,
+}
+
+impl FromValue for KafkaSchemaRegistryAccessConfig {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { r#type: m0, uri: m1 })
+    }
+}
+
+impl IntoValue for KafkaSchemaRegistryAccessConfig {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        push(&mut out, 0, self.r#type);
+        push(&mut out, 1, self.uri);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `KafkaSchemaRegistryConfig` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct KafkaSchemaRegistryConfig {
+    pub schema_registry_uri: Option<String>,
+    pub event_record_format: Option<String>,
+    pub access_configs: Option<Vec<KafkaSchemaRegistryAccessConfig>>,
+    pub schema_validation_configs: Option<Vec<KafkaSchemaValidationConfig>>,
+}
+
+impl FromValue for KafkaSchemaRegistryConfig {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            schema_registry_uri: m0,
+            event_record_format: m1,
+            access_configs: m2,
+            schema_validation_configs: m3,
+        })
+    }
+}
+
+impl IntoValue for KafkaSchemaRegistryConfig {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(4);
+        push(&mut out, 0, self.schema_registry_uri);
+        push(&mut out, 1, self.event_record_format);
+        push(&mut out, 2, self.access_configs);
+        push(&mut out, 3, self.schema_validation_configs);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `KafkaSchemaValidationConfig` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct KafkaSchemaValidationConfig {
+    pub attribute: Option<String>,
+}
+
+impl FromValue for KafkaSchemaValidationConfig {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { attribute: m0 })
+    }
+}
+
+impl IntoValue for KafkaSchemaValidationConfig {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        push(&mut out, 0, self.attribute);
+        Value::Struct(out)
+    }
+}
+
 /// Structure `LambdaManagedInstancesCapacityProviderConfig` of the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LambdaManagedInstancesCapacityProviderConfig {
@@ -2697,6 +3691,146 @@ impl IntoValue for ListAliasesOutput {
         let mut out = Vec::with_capacity(2);
         push(&mut out, 0, self.next_marker);
         push(&mut out, 1, self.aliases);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `ListEventSourceMappingsRequest` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListEventSourceMappingsInput {
+    pub event_source_arn: Option<String>,
+    pub function_name: Option<String>,
+    pub marker: Option<String>,
+    pub max_items: Option<i32>,
+}
+
+impl FromValue for ListEventSourceMappingsInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { event_source_arn: m0, function_name: m1, marker: m2, max_items: m3 })
+    }
+}
+
+impl IntoValue for ListEventSourceMappingsInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(4);
+        push(&mut out, 0, self.event_source_arn);
+        push(&mut out, 1, self.function_name);
+        push(&mut out, 2, self.marker);
+        push(&mut out, 3, self.max_items);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `ListEventSourceMappingsResponse` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListEventSourceMappingsOutput {
+    pub next_marker: Option<String>,
+    pub event_source_mappings: Option<Vec<EventSourceMappingConfiguration>>,
+}
+
+impl FromValue for ListEventSourceMappingsOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { next_marker: m0, event_source_mappings: m1 })
+    }
+}
+
+impl IntoValue for ListEventSourceMappingsOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        push(&mut out, 0, self.next_marker);
+        push(&mut out, 1, self.event_source_mappings);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `ListFunctionEventInvokeConfigsRequest` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListFunctionEventInvokeConfigsInput {
+    pub function_name: String,
+    pub marker: Option<String>,
+    pub max_items: Option<i32>,
+}
+
+impl FromValue for ListFunctionEventInvokeConfigsInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { function_name: m0?, marker: m1, max_items: m2 })
+    }
+}
+
+impl IntoValue for ListFunctionEventInvokeConfigsInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(3);
+        out.push((0, self.function_name.into_value()));
+        push(&mut out, 1, self.marker);
+        push(&mut out, 2, self.max_items);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `ListFunctionEventInvokeConfigsResponse` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListFunctionEventInvokeConfigsOutput {
+    pub function_event_invoke_configs: Option<Vec<FunctionEventInvokeConfig>>,
+    pub next_marker: Option<String>,
+}
+
+impl FromValue for ListFunctionEventInvokeConfigsOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { function_event_invoke_configs: m0, next_marker: m1 })
+    }
+}
+
+impl IntoValue for ListFunctionEventInvokeConfigsOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        push(&mut out, 0, self.function_event_invoke_configs);
+        push(&mut out, 1, self.next_marker);
         Value::Struct(out)
     }
 }
@@ -3005,6 +4139,98 @@ impl IntoValue for LoggingConfig {
     }
 }
 
+/// Structure `OnFailure` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OnFailure {
+    pub destination: Option<String>,
+}
+
+impl FromValue for OnFailure {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { destination: m0 })
+    }
+}
+
+impl IntoValue for OnFailure {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        push(&mut out, 0, self.destination);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `OnSuccess` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OnSuccess {
+    pub destination: Option<String>,
+}
+
+impl FromValue for OnSuccess {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { destination: m0 })
+    }
+}
+
+impl IntoValue for OnSuccess {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        push(&mut out, 0, self.destination);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `ProvisionedPollerConfig` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ProvisionedPollerConfig {
+    pub minimum_pollers: Option<i32>,
+    pub maximum_pollers: Option<i32>,
+    pub poller_group_name: Option<String>,
+}
+
+impl FromValue for ProvisionedPollerConfig {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { minimum_pollers: m0, maximum_pollers: m1, poller_group_name: m2 })
+    }
+}
+
+impl IntoValue for ProvisionedPollerConfig {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(3);
+        push(&mut out, 0, self.minimum_pollers);
+        push(&mut out, 1, self.maximum_pollers);
+        push(&mut out, 2, self.poller_group_name);
+        Value::Struct(out)
+    }
+}
+
 /// Structure `PublishVersionRequest` of the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PublishVersionInput {
@@ -3077,6 +4303,56 @@ impl IntoValue for PutFunctionConcurrencyInput {
         let mut out = Vec::with_capacity(2);
         out.push((0, self.function_name.into_value()));
         out.push((1, self.reserved_concurrent_executions.into_value()));
+        Value::Struct(out)
+    }
+}
+
+/// Structure `PutFunctionEventInvokeConfigRequest` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutFunctionEventInvokeConfigInput {
+    pub function_name: String,
+    pub qualifier: Option<String>,
+    pub maximum_retry_attempts: Option<i32>,
+    pub maximum_event_age_in_seconds: Option<i32>,
+    pub destination_config: Option<DestinationConfig>,
+}
+
+impl FromValue for PutFunctionEventInvokeConfigInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            function_name: m0?,
+            qualifier: m1,
+            maximum_retry_attempts: m2,
+            maximum_event_age_in_seconds: m3,
+            destination_config: m4,
+        })
+    }
+}
+
+impl IntoValue for PutFunctionEventInvokeConfigInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(5);
+        out.push((0, self.function_name.into_value()));
+        push(&mut out, 1, self.qualifier);
+        push(&mut out, 2, self.maximum_retry_attempts);
+        push(&mut out, 3, self.maximum_event_age_in_seconds);
+        push(&mut out, 4, self.destination_config);
         Value::Struct(out)
     }
 }
@@ -3185,6 +4461,94 @@ impl IntoValue for RuntimeVersionError {
     }
 }
 
+/// Structure `ScalingConfig` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ScalingConfig {
+    pub maximum_concurrency: Option<i32>,
+}
+
+impl FromValue for ScalingConfig {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { maximum_concurrency: m0 })
+    }
+}
+
+impl IntoValue for ScalingConfig {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        push(&mut out, 0, self.maximum_concurrency);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `SelfManagedEventSource` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SelfManagedEventSource {
+    pub endpoints: Option<BTreeMap<String, Vec<String>>>,
+}
+
+impl FromValue for SelfManagedEventSource {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { endpoints: m0 })
+    }
+}
+
+impl IntoValue for SelfManagedEventSource {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        push(&mut out, 0, self.endpoints);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `SelfManagedKafkaEventSourceConfig` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SelfManagedKafkaEventSourceConfig {
+    pub consumer_group_id: Option<String>,
+    pub schema_registry_config: Option<KafkaSchemaRegistryConfig>,
+}
+
+impl FromValue for SelfManagedKafkaEventSourceConfig {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { consumer_group_id: m0, schema_registry_config: m1 })
+    }
+}
+
+impl IntoValue for SelfManagedKafkaEventSourceConfig {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        push(&mut out, 0, self.consumer_group_id);
+        push(&mut out, 1, self.schema_registry_config);
+        Value::Struct(out)
+    }
+}
+
 /// Structure `SnapStart` of the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SnapStart {
@@ -3241,6 +4605,38 @@ impl IntoValue for SnapStartResponse {
         let mut out = Vec::with_capacity(2);
         push(&mut out, 0, self.apply_on);
         push(&mut out, 1, self.optimization_status);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `SourceAccessConfiguration` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SourceAccessConfiguration {
+    pub r#type: Option<String>,
+    pub uri: Option<String>,
+}
+
+impl FromValue for SourceAccessConfiguration {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { r#type: m0, uri: m1 })
+    }
+}
+
+impl IntoValue for SourceAccessConfiguration {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        push(&mut out, 0, self.r#type);
+        push(&mut out, 1, self.uri);
         Value::Struct(out)
     }
 }
@@ -3480,6 +4876,141 @@ impl IntoValue for UpdateAliasInput {
     }
 }
 
+/// Structure `UpdateEventSourceMappingRequest` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateEventSourceMappingInput {
+    pub uuid: String,
+    pub function_name: Option<String>,
+    pub enabled: Option<bool>,
+    pub batch_size: Option<i32>,
+    pub filter_criteria: Option<FilterCriteria>,
+    pub maximum_batching_window_in_seconds: Option<i32>,
+    pub destination_config: Option<DestinationConfig>,
+    pub maximum_record_age_in_seconds: Option<i32>,
+    pub bisect_batch_on_function_error: Option<bool>,
+    pub maximum_retry_attempts: Option<i32>,
+    pub parallelization_factor: Option<i32>,
+    pub source_access_configurations: Option<Vec<SourceAccessConfiguration>>,
+    pub tumbling_window_in_seconds: Option<i32>,
+    pub function_response_types: Option<Vec<String>>,
+    pub scaling_config: Option<ScalingConfig>,
+    pub amazon_managed_kafka_event_source_config: Option<AmazonManagedKafkaEventSourceConfig>,
+    pub self_managed_kafka_event_source_config: Option<SelfManagedKafkaEventSourceConfig>,
+    pub document_db_event_source_config: Option<DocumentDBEventSourceConfig>,
+    pub kms_key_arn: Option<String>,
+    pub metrics_config: Option<EventSourceMappingMetricsConfig>,
+    pub logging_config: Option<EventSourceMappingLoggingConfig>,
+    pub provisioned_poller_config: Option<ProvisionedPollerConfig>,
+}
+
+impl FromValue for UpdateEventSourceMappingInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        let mut m5 = None;
+        let mut m6 = None;
+        let mut m7 = None;
+        let mut m8 = None;
+        let mut m9 = None;
+        let mut m10 = None;
+        let mut m11 = None;
+        let mut m12 = None;
+        let mut m13 = None;
+        let mut m14 = None;
+        let mut m15 = None;
+        let mut m16 = None;
+        let mut m17 = None;
+        let mut m18 = None;
+        let mut m19 = None;
+        let mut m20 = None;
+        let mut m21 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                5 => m5 = FromValue::from_value(v),
+                6 => m6 = FromValue::from_value(v),
+                7 => m7 = FromValue::from_value(v),
+                8 => m8 = FromValue::from_value(v),
+                9 => m9 = FromValue::from_value(v),
+                10 => m10 = FromValue::from_value(v),
+                11 => m11 = FromValue::from_value(v),
+                12 => m12 = FromValue::from_value(v),
+                13 => m13 = FromValue::from_value(v),
+                14 => m14 = FromValue::from_value(v),
+                15 => m15 = FromValue::from_value(v),
+                16 => m16 = FromValue::from_value(v),
+                17 => m17 = FromValue::from_value(v),
+                18 => m18 = FromValue::from_value(v),
+                19 => m19 = FromValue::from_value(v),
+                20 => m20 = FromValue::from_value(v),
+                21 => m21 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            uuid: m0?,
+            function_name: m1,
+            enabled: m2,
+            batch_size: m3,
+            filter_criteria: m4,
+            maximum_batching_window_in_seconds: m5,
+            destination_config: m6,
+            maximum_record_age_in_seconds: m7,
+            bisect_batch_on_function_error: m8,
+            maximum_retry_attempts: m9,
+            parallelization_factor: m10,
+            source_access_configurations: m11,
+            tumbling_window_in_seconds: m12,
+            function_response_types: m13,
+            scaling_config: m14,
+            amazon_managed_kafka_event_source_config: m15,
+            self_managed_kafka_event_source_config: m16,
+            document_db_event_source_config: m17,
+            kms_key_arn: m18,
+            metrics_config: m19,
+            logging_config: m20,
+            provisioned_poller_config: m21,
+        })
+    }
+}
+
+impl IntoValue for UpdateEventSourceMappingInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(22);
+        out.push((0, self.uuid.into_value()));
+        push(&mut out, 1, self.function_name);
+        push(&mut out, 2, self.enabled);
+        push(&mut out, 3, self.batch_size);
+        push(&mut out, 4, self.filter_criteria);
+        push(&mut out, 5, self.maximum_batching_window_in_seconds);
+        push(&mut out, 6, self.destination_config);
+        push(&mut out, 7, self.maximum_record_age_in_seconds);
+        push(&mut out, 8, self.bisect_batch_on_function_error);
+        push(&mut out, 9, self.maximum_retry_attempts);
+        push(&mut out, 10, self.parallelization_factor);
+        push(&mut out, 11, self.source_access_configurations);
+        push(&mut out, 12, self.tumbling_window_in_seconds);
+        push(&mut out, 13, self.function_response_types);
+        push(&mut out, 14, self.scaling_config);
+        push(&mut out, 15, self.amazon_managed_kafka_event_source_config);
+        push(&mut out, 16, self.self_managed_kafka_event_source_config);
+        push(&mut out, 17, self.document_db_event_source_config);
+        push(&mut out, 18, self.kms_key_arn);
+        push(&mut out, 19, self.metrics_config);
+        push(&mut out, 20, self.logging_config);
+        push(&mut out, 21, self.provisioned_poller_config);
+        Value::Struct(out)
+    }
+}
+
 /// Structure `UpdateFunctionCodeRequest` of the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UpdateFunctionCodeInput {
@@ -3691,6 +5222,56 @@ impl IntoValue for UpdateFunctionConfigurationInput {
         push(&mut out, 18, self.logging_config);
         push(&mut out, 19, self.capacity_provider_config);
         push(&mut out, 20, self.durable_config);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `UpdateFunctionEventInvokeConfigRequest` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateFunctionEventInvokeConfigInput {
+    pub function_name: String,
+    pub qualifier: Option<String>,
+    pub maximum_retry_attempts: Option<i32>,
+    pub maximum_event_age_in_seconds: Option<i32>,
+    pub destination_config: Option<DestinationConfig>,
+}
+
+impl FromValue for UpdateFunctionEventInvokeConfigInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            function_name: m0?,
+            qualifier: m1,
+            maximum_retry_attempts: m2,
+            maximum_event_age_in_seconds: m3,
+            destination_config: m4,
+        })
+    }
+}
+
+impl IntoValue for UpdateFunctionEventInvokeConfigInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(5);
+        out.push((0, self.function_name.into_value()));
+        push(&mut out, 1, self.qualifier);
+        push(&mut out, 2, self.maximum_retry_attempts);
+        push(&mut out, 3, self.maximum_event_age_in_seconds);
+        push(&mut out, 4, self.destination_config);
         Value::Struct(out)
     }
 }
@@ -3922,6 +5503,23 @@ pub static SERVICE: Service = Service {
             unauthenticated: false,
         },
         Operation {
+            name: "CreateEventSourceMapping",
+            method: "POST",
+            uri: "/2015-03-31/event-source-mappings",
+            status: 202,
+            input: Some(&shapes::CREATE_EVENT_SOURCE_MAPPING_REQUEST),
+            output: Some(&shapes::EVENT_SOURCE_MAPPING_CONFIGURATION),
+            result_wrapper: "",
+            errors: &[
+                errors::INVALID_PARAMETER_VALUE_EXCEPTION,
+                errors::RESOURCE_CONFLICT_EXCEPTION,
+                errors::SERVICE_EXCEPTION,
+                errors::TOO_MANY_REQUESTS_EXCEPTION,
+                errors::RESOURCE_NOT_FOUND_EXCEPTION,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
             name: "CreateFunction",
             method: "POST",
             uri: "/2015-03-31/functions",
@@ -3977,6 +5575,24 @@ pub static SERVICE: Service = Service {
             unauthenticated: false,
         },
         Operation {
+            name: "DeleteEventSourceMapping",
+            method: "DELETE",
+            uri: "/2015-03-31/event-source-mappings/{UUID}",
+            status: 202,
+            input: Some(&shapes::DELETE_EVENT_SOURCE_MAPPING_REQUEST),
+            output: Some(&shapes::EVENT_SOURCE_MAPPING_CONFIGURATION),
+            result_wrapper: "",
+            errors: &[
+                errors::INVALID_PARAMETER_VALUE_EXCEPTION,
+                errors::RESOURCE_IN_USE_EXCEPTION,
+                errors::RESOURCE_CONFLICT_EXCEPTION,
+                errors::SERVICE_EXCEPTION,
+                errors::TOO_MANY_REQUESTS_EXCEPTION,
+                errors::RESOURCE_NOT_FOUND_EXCEPTION,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
             name: "DeleteFunction",
             method: "DELETE",
             uri: "/2015-03-31/functions/{FunctionName}",
@@ -3999,6 +5615,23 @@ pub static SERVICE: Service = Service {
             uri: "/2017-10-31/functions/{FunctionName}/concurrency",
             status: 204,
             input: Some(&shapes::DELETE_FUNCTION_CONCURRENCY_REQUEST),
+            output: None,
+            result_wrapper: "",
+            errors: &[
+                errors::INVALID_PARAMETER_VALUE_EXCEPTION,
+                errors::RESOURCE_CONFLICT_EXCEPTION,
+                errors::SERVICE_EXCEPTION,
+                errors::TOO_MANY_REQUESTS_EXCEPTION,
+                errors::RESOURCE_NOT_FOUND_EXCEPTION,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
+            name: "DeleteFunctionEventInvokeConfig",
+            method: "DELETE",
+            uri: "/2019-09-25/functions/{FunctionName}/event-invoke-config",
+            status: 204,
+            input: Some(&shapes::DELETE_FUNCTION_EVENT_INVOKE_CONFIG_REQUEST),
             output: None,
             result_wrapper: "",
             errors: &[
@@ -4044,6 +5677,22 @@ pub static SERVICE: Service = Service {
             status: 200,
             input: Some(&shapes::GET_ALIAS_REQUEST),
             output: Some(&shapes::ALIAS_CONFIGURATION),
+            result_wrapper: "",
+            errors: &[
+                errors::INVALID_PARAMETER_VALUE_EXCEPTION,
+                errors::SERVICE_EXCEPTION,
+                errors::TOO_MANY_REQUESTS_EXCEPTION,
+                errors::RESOURCE_NOT_FOUND_EXCEPTION,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
+            name: "GetEventSourceMapping",
+            method: "GET",
+            uri: "/2015-03-31/event-source-mappings/{UUID}",
+            status: 200,
+            input: Some(&shapes::GET_EVENT_SOURCE_MAPPING_REQUEST),
+            output: Some(&shapes::EVENT_SOURCE_MAPPING_CONFIGURATION),
             result_wrapper: "",
             errors: &[
                 errors::INVALID_PARAMETER_VALUE_EXCEPTION,
@@ -4108,6 +5757,22 @@ pub static SERVICE: Service = Service {
             status: 200,
             input: Some(&shapes::GET_FUNCTION_CONFIGURATION_REQUEST),
             output: Some(&shapes::FUNCTION_CONFIGURATION),
+            result_wrapper: "",
+            errors: &[
+                errors::INVALID_PARAMETER_VALUE_EXCEPTION,
+                errors::SERVICE_EXCEPTION,
+                errors::TOO_MANY_REQUESTS_EXCEPTION,
+                errors::RESOURCE_NOT_FOUND_EXCEPTION,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
+            name: "GetFunctionEventInvokeConfig",
+            method: "GET",
+            uri: "/2019-09-25/functions/{FunctionName}/event-invoke-config",
+            status: 200,
+            input: Some(&shapes::GET_FUNCTION_EVENT_INVOKE_CONFIG_REQUEST),
+            output: Some(&shapes::FUNCTION_EVENT_INVOKE_CONFIG),
             result_wrapper: "",
             errors: &[
                 errors::INVALID_PARAMETER_VALUE_EXCEPTION,
@@ -4230,6 +5895,38 @@ pub static SERVICE: Service = Service {
             unauthenticated: false,
         },
         Operation {
+            name: "ListEventSourceMappings",
+            method: "GET",
+            uri: "/2015-03-31/event-source-mappings",
+            status: 200,
+            input: Some(&shapes::LIST_EVENT_SOURCE_MAPPINGS_REQUEST),
+            output: Some(&shapes::LIST_EVENT_SOURCE_MAPPINGS_RESPONSE),
+            result_wrapper: "",
+            errors: &[
+                errors::INVALID_PARAMETER_VALUE_EXCEPTION,
+                errors::SERVICE_EXCEPTION,
+                errors::TOO_MANY_REQUESTS_EXCEPTION,
+                errors::RESOURCE_NOT_FOUND_EXCEPTION,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
+            name: "ListFunctionEventInvokeConfigs",
+            method: "GET",
+            uri: "/2019-09-25/functions/{FunctionName}/event-invoke-config/list",
+            status: 200,
+            input: Some(&shapes::LIST_FUNCTION_EVENT_INVOKE_CONFIGS_REQUEST),
+            output: Some(&shapes::LIST_FUNCTION_EVENT_INVOKE_CONFIGS_RESPONSE),
+            result_wrapper: "",
+            errors: &[
+                errors::INVALID_PARAMETER_VALUE_EXCEPTION,
+                errors::SERVICE_EXCEPTION,
+                errors::TOO_MANY_REQUESTS_EXCEPTION,
+                errors::RESOURCE_NOT_FOUND_EXCEPTION,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
             name: "ListFunctionUrlConfigs",
             method: "GET",
             uri: "/2021-10-31/functions/{FunctionName}/urls",
@@ -4330,6 +6027,23 @@ pub static SERVICE: Service = Service {
             unauthenticated: false,
         },
         Operation {
+            name: "PutFunctionEventInvokeConfig",
+            method: "PUT",
+            uri: "/2019-09-25/functions/{FunctionName}/event-invoke-config",
+            status: 200,
+            input: Some(&shapes::PUT_FUNCTION_EVENT_INVOKE_CONFIG_REQUEST),
+            output: Some(&shapes::FUNCTION_EVENT_INVOKE_CONFIG),
+            result_wrapper: "",
+            errors: &[
+                errors::INVALID_PARAMETER_VALUE_EXCEPTION,
+                errors::RESOURCE_CONFLICT_EXCEPTION,
+                errors::SERVICE_EXCEPTION,
+                errors::TOO_MANY_REQUESTS_EXCEPTION,
+                errors::RESOURCE_NOT_FOUND_EXCEPTION,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
             name: "RemovePermission",
             method: "DELETE",
             uri: "/2015-03-31/functions/{FunctionName}/policy/{StatementId}",
@@ -4399,6 +6113,24 @@ pub static SERVICE: Service = Service {
             unauthenticated: false,
         },
         Operation {
+            name: "UpdateEventSourceMapping",
+            method: "PUT",
+            uri: "/2015-03-31/event-source-mappings/{UUID}",
+            status: 202,
+            input: Some(&shapes::UPDATE_EVENT_SOURCE_MAPPING_REQUEST),
+            output: Some(&shapes::EVENT_SOURCE_MAPPING_CONFIGURATION),
+            result_wrapper: "",
+            errors: &[
+                errors::INVALID_PARAMETER_VALUE_EXCEPTION,
+                errors::RESOURCE_IN_USE_EXCEPTION,
+                errors::RESOURCE_CONFLICT_EXCEPTION,
+                errors::SERVICE_EXCEPTION,
+                errors::TOO_MANY_REQUESTS_EXCEPTION,
+                errors::RESOURCE_NOT_FOUND_EXCEPTION,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
             name: "UpdateFunctionCode",
             method: "PUT",
             uri: "/2015-03-31/functions/{FunctionName}/code",
@@ -4442,6 +6174,23 @@ pub static SERVICE: Service = Service {
             unauthenticated: false,
         },
         Operation {
+            name: "UpdateFunctionEventInvokeConfig",
+            method: "POST",
+            uri: "/2019-09-25/functions/{FunctionName}/event-invoke-config",
+            status: 200,
+            input: Some(&shapes::UPDATE_FUNCTION_EVENT_INVOKE_CONFIG_REQUEST),
+            output: Some(&shapes::FUNCTION_EVENT_INVOKE_CONFIG),
+            result_wrapper: "",
+            errors: &[
+                errors::INVALID_PARAMETER_VALUE_EXCEPTION,
+                errors::RESOURCE_CONFLICT_EXCEPTION,
+                errors::SERVICE_EXCEPTION,
+                errors::TOO_MANY_REQUESTS_EXCEPTION,
+                errors::RESOURCE_NOT_FOUND_EXCEPTION,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
             name: "UpdateFunctionUrlConfig",
             method: "PUT",
             uri: "/2021-10-31/functions/{FunctionName}/url",
@@ -4464,12 +6213,9 @@ pub static SERVICE: Service = Service {
         ("CheckpointDurableExecution", "POST", "/2025-12-01/durable-executions/{DurableExecutionArn}/checkpoint"),
         ("CreateCapacityProvider", "POST", "/2025-11-30/capacity-providers"),
         ("CreateCodeSigningConfig", "POST", "/2020-04-22/code-signing-configs"),
-        ("CreateEventSourceMapping", "POST", "/2015-03-31/event-source-mappings"),
         ("DeleteCapacityProvider", "DELETE", "/2025-11-30/capacity-providers/{CapacityProviderName}"),
         ("DeleteCodeSigningConfig", "DELETE", "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}"),
-        ("DeleteEventSourceMapping", "DELETE", "/2015-03-31/event-source-mappings/{UUID}"),
         ("DeleteFunctionCodeSigningConfig", "DELETE", "/2020-06-30/functions/{FunctionName}/code-signing-config"),
-        ("DeleteFunctionEventInvokeConfig", "DELETE", "/2019-09-25/functions/{FunctionName}/event-invoke-config"),
         ("DeleteLayerVersion", "DELETE", "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}"),
         (
             "DeleteProvisionedConcurrencyConfig",
@@ -4481,8 +6227,6 @@ pub static SERVICE: Service = Service {
         ("GetDurableExecution", "GET", "/2025-12-01/durable-executions/{DurableExecutionArn}"),
         ("GetDurableExecutionHistory", "GET", "/2025-12-01/durable-executions/{DurableExecutionArn}/history"),
         ("GetDurableExecutionState", "GET", "/2025-12-01/durable-executions/{DurableExecutionArn}/state"),
-        ("GetEventSourceMapping", "GET", "/2015-03-31/event-source-mappings/{UUID}"),
-        ("GetFunctionEventInvokeConfig", "GET", "/2019-09-25/functions/{FunctionName}/event-invoke-config"),
         ("GetFunctionRecursionConfig", "GET", "/2024-08-31/functions/{FunctionName}/recursion-config"),
         ("GetFunctionScalingConfig", "GET", "/2025-11-30/functions/{FunctionName}/function-scaling-config"),
         ("GetLayerVersion", "GET", "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}"),
@@ -4494,8 +6238,6 @@ pub static SERVICE: Service = Service {
         ("ListCapacityProviders", "GET", "/2025-11-30/capacity-providers"),
         ("ListCodeSigningConfigs", "GET", "/2020-04-22/code-signing-configs"),
         ("ListDurableExecutionsByFunction", "GET", "/2025-12-01/functions/{FunctionName}/durable-executions"),
-        ("ListEventSourceMappings", "GET", "/2015-03-31/event-source-mappings"),
-        ("ListFunctionEventInvokeConfigs", "GET", "/2019-09-25/functions/{FunctionName}/event-invoke-config/list"),
         (
             "ListFunctionVersionsByCapacityProvider",
             "GET",
@@ -4515,7 +6257,6 @@ pub static SERVICE: Service = Service {
         ),
         ("PublishLayerVersion", "POST", "/2018-10-31/layers/{LayerName}/versions"),
         ("PutFunctionCodeSigningConfig", "PUT", "/2020-06-30/functions/{FunctionName}/code-signing-config"),
-        ("PutFunctionEventInvokeConfig", "PUT", "/2019-09-25/functions/{FunctionName}/event-invoke-config"),
         ("PutFunctionRecursionConfig", "PUT", "/2024-08-31/functions/{FunctionName}/recursion-config"),
         ("PutFunctionScalingConfig", "PUT", "/2025-11-30/functions/{FunctionName}/function-scaling-config"),
         ("PutProvisionedConcurrencyConfig", "PUT", "/2019-09-30/functions/{FunctionName}/provisioned-concurrency"),
@@ -4535,8 +6276,6 @@ pub static SERVICE: Service = Service {
         ("StopDurableExecution", "POST", "/2025-12-01/durable-executions/{DurableExecutionArn}/stop"),
         ("UpdateCapacityProvider", "PUT", "/2025-11-30/capacity-providers/{CapacityProviderName}"),
         ("UpdateCodeSigningConfig", "PUT", "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}"),
-        ("UpdateEventSourceMapping", "PUT", "/2015-03-31/event-source-mappings/{UUID}"),
-        ("UpdateFunctionEventInvokeConfig", "POST", "/2019-09-25/functions/{FunctionName}/event-invoke-config"),
     ],
 };
 
@@ -4702,6 +6441,23 @@ pub mod shapes {
         "AllowOriginsList",
         Kind::List { member: &ORIGIN, member_name: "member", flattened: false, min: Some(0), max: Some(100) },
     );
+    pub static AMAZON_MANAGED_KAFKA_EVENT_SOURCE_CONFIG: Shape = shape(
+        "AmazonManagedKafkaEventSourceConfig",
+        Kind::Structure {
+            members: &[
+                member("ConsumerGroupId", "ConsumerGroupId", Location::Body, false, false, &URI),
+                member(
+                    "SchemaRegistryConfig",
+                    "SchemaRegistryConfig",
+                    Location::Body,
+                    false,
+                    false,
+                    &KAFKA_SCHEMA_REGISTRY_CONFIG,
+                ),
+            ],
+            payload: None,
+        },
+    );
     pub static APPLICATION_LOG_LEVEL: Shape =
         shape("ApplicationLogLevel", text(None, None, None, &["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"]));
     pub static ARCHITECTURE: Shape = shape("Architecture", text(None, None, None, &[]));
@@ -4718,6 +6474,8 @@ pub mod shapes {
             &[],
         ),
     );
+    pub static BATCH_SIZE: Shape = shape("BatchSize", Kind::Integer { min: Some(1), max: Some(10000) });
+    pub static BISECT_BATCH_ON_FUNCTION_ERROR: Shape = shape("BisectBatchOnFunctionError", Kind::Boolean);
     pub static BLOB: Shape = shape("Blob", Kind::Blob { min: None, max: None, streaming: false });
     pub static BOOLEAN: Shape = shape("Boolean", Kind::Boolean);
     pub static CAPACITY_PROVIDER_ARN: Shape = shape(
@@ -4786,6 +6544,8 @@ pub mod shapes {
             payload: None,
         },
     );
+    pub static COLLECTION_NAME: Shape =
+        shape("CollectionName", text(Some(1), Some(57), Some("(^(?!(system\\x2e)))(^[_a-zA-Z0-9])([^$]*)"), &[]));
     pub static CONCURRENCY: Shape = shape(
         "Concurrency",
         Kind::Structure {
@@ -4830,6 +6590,147 @@ pub mod shapes {
                 ),
                 member("Description", "Description", Location::Body, false, false, &DESCRIPTION),
                 member("RoutingConfig", "RoutingConfig", Location::Body, false, false, &ALIAS_ROUTING_CONFIGURATION),
+            ],
+            payload: None,
+        },
+    );
+    pub static CREATE_EVENT_SOURCE_MAPPING_REQUEST: Shape = shape(
+        "CreateEventSourceMappingRequest",
+        Kind::Structure {
+            members: &[
+                member("EventSourceArn", "EventSourceArn", Location::Body, false, false, &ARN),
+                member("FunctionName", "FunctionName", Location::Body, true, false, &NAMESPACED_FUNCTION_NAME),
+                member("Enabled", "Enabled", Location::Body, false, false, &ENABLED),
+                member("BatchSize", "BatchSize", Location::Body, false, false, &BATCH_SIZE),
+                member("FilterCriteria", "FilterCriteria", Location::Body, false, false, &FILTER_CRITERIA),
+                member(
+                    "MaximumBatchingWindowInSeconds",
+                    "MaximumBatchingWindowInSeconds",
+                    Location::Body,
+                    false,
+                    false,
+                    &MAXIMUM_BATCHING_WINDOW_IN_SECONDS,
+                ),
+                member(
+                    "ParallelizationFactor",
+                    "ParallelizationFactor",
+                    Location::Body,
+                    false,
+                    false,
+                    &PARALLELIZATION_FACTOR,
+                ),
+                member("StartingPosition", "StartingPosition", Location::Body, false, false, &EVENT_SOURCE_POSITION),
+                member("StartingPositionTimestamp", "StartingPositionTimestamp", Location::Body, false, false, &DATE),
+                member("DestinationConfig", "DestinationConfig", Location::Body, false, false, &DESTINATION_CONFIG),
+                member(
+                    "MaximumRecordAgeInSeconds",
+                    "MaximumRecordAgeInSeconds",
+                    Location::Body,
+                    false,
+                    false,
+                    &MAXIMUM_RECORD_AGE_IN_SECONDS,
+                ),
+                member(
+                    "BisectBatchOnFunctionError",
+                    "BisectBatchOnFunctionError",
+                    Location::Body,
+                    false,
+                    false,
+                    &BISECT_BATCH_ON_FUNCTION_ERROR,
+                ),
+                member(
+                    "MaximumRetryAttempts",
+                    "MaximumRetryAttempts",
+                    Location::Body,
+                    false,
+                    false,
+                    &MAXIMUM_RETRY_ATTEMPTS_EVENT_SOURCE_MAPPING,
+                ),
+                member("Tags", "Tags", Location::Body, false, false, &TAGS),
+                member(
+                    "TumblingWindowInSeconds",
+                    "TumblingWindowInSeconds",
+                    Location::Body,
+                    false,
+                    false,
+                    &TUMBLING_WINDOW_IN_SECONDS,
+                ),
+                member("Topics", "Topics", Location::Body, false, false, &TOPICS),
+                member("Queues", "Queues", Location::Body, false, false, &QUEUES),
+                member(
+                    "SourceAccessConfigurations",
+                    "SourceAccessConfigurations",
+                    Location::Body,
+                    false,
+                    false,
+                    &SOURCE_ACCESS_CONFIGURATIONS,
+                ),
+                member(
+                    "SelfManagedEventSource",
+                    "SelfManagedEventSource",
+                    Location::Body,
+                    false,
+                    false,
+                    &SELF_MANAGED_EVENT_SOURCE,
+                ),
+                member(
+                    "FunctionResponseTypes",
+                    "FunctionResponseTypes",
+                    Location::Body,
+                    false,
+                    false,
+                    &FUNCTION_RESPONSE_TYPE_LIST,
+                ),
+                member(
+                    "AmazonManagedKafkaEventSourceConfig",
+                    "AmazonManagedKafkaEventSourceConfig",
+                    Location::Body,
+                    false,
+                    false,
+                    &AMAZON_MANAGED_KAFKA_EVENT_SOURCE_CONFIG,
+                ),
+                member(
+                    "SelfManagedKafkaEventSourceConfig",
+                    "SelfManagedKafkaEventSourceConfig",
+                    Location::Body,
+                    false,
+                    false,
+                    &SELF_MANAGED_KAFKA_EVENT_SOURCE_CONFIG,
+                ),
+                member("ScalingConfig", "ScalingConfig", Location::Body, false, false, &SCALING_CONFIG),
+                member(
+                    "DocumentDBEventSourceConfig",
+                    "DocumentDBEventSourceConfig",
+                    Location::Body,
+                    false,
+                    false,
+                    &DOCUMENT_DB_EVENT_SOURCE_CONFIG,
+                ),
+                member("KMSKeyArn", "KMSKeyArn", Location::Body, false, false, &KMS_KEY_ARN),
+                member(
+                    "MetricsConfig",
+                    "MetricsConfig",
+                    Location::Body,
+                    false,
+                    false,
+                    &EVENT_SOURCE_MAPPING_METRICS_CONFIG,
+                ),
+                member(
+                    "LoggingConfig",
+                    "LoggingConfig",
+                    Location::Body,
+                    false,
+                    false,
+                    &EVENT_SOURCE_MAPPING_LOGGING_CONFIG,
+                ),
+                member(
+                    "ProvisionedPollerConfig",
+                    "ProvisionedPollerConfig",
+                    Location::Body,
+                    false,
+                    false,
+                    &PROVISIONED_POLLER_CONFIG,
+                ),
             ],
             payload: None,
         },
@@ -4918,6 +6819,8 @@ pub mod shapes {
             payload: None,
         },
     );
+    pub static DATABASE_NAME: Shape = shape("DatabaseName", text(Some(1), Some(63), Some("[^ /\\.$\\x22]*"), &[]));
+    pub static DATE: Shape = shape("Date", Kind::Timestamp(TimestampFormat::Default));
     pub static DEAD_LETTER_CONFIG: Shape = shape(
         "DeadLetterConfig",
         Kind::Structure {
@@ -4935,10 +6838,31 @@ pub mod shapes {
             payload: None,
         },
     );
+    pub static DELETE_EVENT_SOURCE_MAPPING_REQUEST: Shape = shape(
+        "DeleteEventSourceMappingRequest",
+        Kind::Structure { members: &[member("UUID", "UUID", Location::Uri, true, false, &STRING)], payload: None },
+    );
     pub static DELETE_FUNCTION_CONCURRENCY_REQUEST: Shape = shape(
         "DeleteFunctionConcurrencyRequest",
         Kind::Structure {
             members: &[member("FunctionName", "FunctionName", Location::Uri, true, false, &FUNCTION_NAME)],
+            payload: None,
+        },
+    );
+    pub static DELETE_FUNCTION_EVENT_INVOKE_CONFIG_REQUEST: Shape = shape(
+        "DeleteFunctionEventInvokeConfigRequest",
+        Kind::Structure {
+            members: &[
+                member("FunctionName", "FunctionName", Location::Uri, true, false, &NAMESPACED_FUNCTION_NAME),
+                member(
+                    "Qualifier",
+                    "Qualifier",
+                    Location::Query,
+                    false,
+                    false,
+                    &NUMERIC_LATEST_PUBLISHED_OR_ALIAS_QUALIFIER,
+                ),
+            ],
             payload: None,
         },
     );
@@ -4977,6 +6901,38 @@ pub mod shapes {
         },
     );
     pub static DESCRIPTION: Shape = shape("Description", text(Some(0), Some(256), None, &[]));
+    pub static DESTINATION_ARN: Shape = shape(
+        "DestinationArn",
+        text(
+            Some(0),
+            Some(350),
+            Some(
+                "$|kafka://([^.]([a-zA-Z0-9\\-_.]{0,248}))|arn:(aws[a-zA-Z0-9-]*):([a-zA-Z0-9\\-])+:([a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1})?:(\\d{12})?:(.*)",
+            ),
+            &[],
+        ),
+    );
+    pub static DESTINATION_CONFIG: Shape = shape(
+        "DestinationConfig",
+        Kind::Structure {
+            members: &[
+                member("OnSuccess", "OnSuccess", Location::Body, false, false, &ON_SUCCESS),
+                member("OnFailure", "OnFailure", Location::Body, false, false, &ON_FAILURE),
+            ],
+            payload: None,
+        },
+    );
+    pub static DOCUMENT_DB_EVENT_SOURCE_CONFIG: Shape = shape(
+        "DocumentDBEventSourceConfig",
+        Kind::Structure {
+            members: &[
+                member("DatabaseName", "DatabaseName", Location::Body, false, false, &DATABASE_NAME),
+                member("CollectionName", "CollectionName", Location::Body, false, false, &COLLECTION_NAME),
+                member("FullDocument", "FullDocument", Location::Body, false, false, &FULL_DOCUMENT),
+            ],
+            payload: None,
+        },
+    );
     pub static DURABLE_CONFIG: Shape = shape(
         "DurableConfig",
         Kind::Structure {
@@ -5098,6 +7054,35 @@ pub mod shapes {
             payload: None,
         },
     );
+    pub static ENABLED: Shape = shape("Enabled", Kind::Boolean);
+    pub static END_POINT_TYPE: Shape = shape("EndPointType", text(None, None, None, &["KAFKA_BOOTSTRAP_SERVERS"]));
+    pub static ENDPOINT: Shape = shape(
+        "Endpoint",
+        text(
+            Some(1),
+            Some(300),
+            Some(
+                "(([a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9\\-]*[a-zA-Z0-9])\\.)*([A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9\\-]*[A-Za-z0-9]):[0-9]{1,5}",
+            ),
+            &[],
+        ),
+    );
+    pub static ENDPOINT_LISTS: Shape = shape(
+        "EndpointLists",
+        Kind::List { member: &ENDPOINT, member_name: "member", flattened: false, min: Some(1), max: Some(10) },
+    );
+    pub static ENDPOINTS: Shape = shape(
+        "Endpoints",
+        Kind::Map {
+            key: &END_POINT_TYPE,
+            value: &ENDPOINT_LISTS,
+            key_name: "key",
+            value_name: "value",
+            flattened: false,
+            min: Some(1),
+            max: Some(2),
+        },
+    );
     pub static ENVIRONMENT: Shape = shape(
         "Environment",
         Kind::Structure {
@@ -5149,6 +7134,224 @@ pub mod shapes {
     );
     pub static EPHEMERAL_STORAGE_SIZE: Shape =
         shape("EphemeralStorageSize", Kind::Integer { min: Some(512), max: Some(10240) });
+    pub static EVENT_SOURCE_MAPPING_ARN: Shape = shape(
+        "EventSourceMappingArn",
+        text(
+            Some(85),
+            Some(120),
+            Some(
+                "arn:(aws[a-zA-Z-]*)?:lambda:[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:event-source-mapping:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}",
+            ),
+            &[],
+        ),
+    );
+    pub static EVENT_SOURCE_MAPPING_CONFIGURATION: Shape = shape(
+        "EventSourceMappingConfiguration",
+        Kind::Structure {
+            members: &[
+                member("UUID", "UUID", Location::Body, false, false, &STRING),
+                member("StartingPosition", "StartingPosition", Location::Body, false, false, &EVENT_SOURCE_POSITION),
+                member("StartingPositionTimestamp", "StartingPositionTimestamp", Location::Body, false, false, &DATE),
+                member("BatchSize", "BatchSize", Location::Body, false, false, &BATCH_SIZE),
+                member(
+                    "MaximumBatchingWindowInSeconds",
+                    "MaximumBatchingWindowInSeconds",
+                    Location::Body,
+                    false,
+                    false,
+                    &MAXIMUM_BATCHING_WINDOW_IN_SECONDS,
+                ),
+                member(
+                    "ParallelizationFactor",
+                    "ParallelizationFactor",
+                    Location::Body,
+                    false,
+                    false,
+                    &PARALLELIZATION_FACTOR,
+                ),
+                member("EventSourceArn", "EventSourceArn", Location::Body, false, false, &ARN),
+                member("FilterCriteria", "FilterCriteria", Location::Body, false, false, &FILTER_CRITERIA),
+                member("FunctionArn", "FunctionArn", Location::Body, false, false, &FUNCTION_ARN),
+                member("LastModified", "LastModified", Location::Body, false, false, &DATE),
+                member("LastProcessingResult", "LastProcessingResult", Location::Body, false, false, &STRING),
+                member("State", "State", Location::Body, false, false, &STRING),
+                member("StateTransitionReason", "StateTransitionReason", Location::Body, false, false, &STRING),
+                member("DestinationConfig", "DestinationConfig", Location::Body, false, false, &DESTINATION_CONFIG),
+                member("Topics", "Topics", Location::Body, false, false, &TOPICS),
+                member("Queues", "Queues", Location::Body, false, false, &QUEUES),
+                member(
+                    "SourceAccessConfigurations",
+                    "SourceAccessConfigurations",
+                    Location::Body,
+                    false,
+                    false,
+                    &SOURCE_ACCESS_CONFIGURATIONS,
+                ),
+                member(
+                    "SelfManagedEventSource",
+                    "SelfManagedEventSource",
+                    Location::Body,
+                    false,
+                    false,
+                    &SELF_MANAGED_EVENT_SOURCE,
+                ),
+                member(
+                    "MaximumRecordAgeInSeconds",
+                    "MaximumRecordAgeInSeconds",
+                    Location::Body,
+                    false,
+                    false,
+                    &MAXIMUM_RECORD_AGE_IN_SECONDS,
+                ),
+                member(
+                    "BisectBatchOnFunctionError",
+                    "BisectBatchOnFunctionError",
+                    Location::Body,
+                    false,
+                    false,
+                    &BISECT_BATCH_ON_FUNCTION_ERROR,
+                ),
+                member(
+                    "MaximumRetryAttempts",
+                    "MaximumRetryAttempts",
+                    Location::Body,
+                    false,
+                    false,
+                    &MAXIMUM_RETRY_ATTEMPTS_EVENT_SOURCE_MAPPING,
+                ),
+                member(
+                    "TumblingWindowInSeconds",
+                    "TumblingWindowInSeconds",
+                    Location::Body,
+                    false,
+                    false,
+                    &TUMBLING_WINDOW_IN_SECONDS,
+                ),
+                member(
+                    "FunctionResponseTypes",
+                    "FunctionResponseTypes",
+                    Location::Body,
+                    false,
+                    false,
+                    &FUNCTION_RESPONSE_TYPE_LIST,
+                ),
+                member(
+                    "AmazonManagedKafkaEventSourceConfig",
+                    "AmazonManagedKafkaEventSourceConfig",
+                    Location::Body,
+                    false,
+                    false,
+                    &AMAZON_MANAGED_KAFKA_EVENT_SOURCE_CONFIG,
+                ),
+                member(
+                    "SelfManagedKafkaEventSourceConfig",
+                    "SelfManagedKafkaEventSourceConfig",
+                    Location::Body,
+                    false,
+                    false,
+                    &SELF_MANAGED_KAFKA_EVENT_SOURCE_CONFIG,
+                ),
+                member("ScalingConfig", "ScalingConfig", Location::Body, false, false, &SCALING_CONFIG),
+                member(
+                    "DocumentDBEventSourceConfig",
+                    "DocumentDBEventSourceConfig",
+                    Location::Body,
+                    false,
+                    false,
+                    &DOCUMENT_DB_EVENT_SOURCE_CONFIG,
+                ),
+                member("KMSKeyArn", "KMSKeyArn", Location::Body, false, false, &KMS_KEY_ARN),
+                member(
+                    "FilterCriteriaError",
+                    "FilterCriteriaError",
+                    Location::Body,
+                    false,
+                    false,
+                    &FILTER_CRITERIA_ERROR,
+                ),
+                member(
+                    "EventSourceMappingArn",
+                    "EventSourceMappingArn",
+                    Location::Body,
+                    false,
+                    false,
+                    &EVENT_SOURCE_MAPPING_ARN,
+                ),
+                member(
+                    "MetricsConfig",
+                    "MetricsConfig",
+                    Location::Body,
+                    false,
+                    false,
+                    &EVENT_SOURCE_MAPPING_METRICS_CONFIG,
+                ),
+                member(
+                    "LoggingConfig",
+                    "LoggingConfig",
+                    Location::Body,
+                    false,
+                    false,
+                    &EVENT_SOURCE_MAPPING_LOGGING_CONFIG,
+                ),
+                member(
+                    "ProvisionedPollerConfig",
+                    "ProvisionedPollerConfig",
+                    Location::Body,
+                    false,
+                    false,
+                    &PROVISIONED_POLLER_CONFIG,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static EVENT_SOURCE_MAPPING_LOGGING_CONFIG: Shape = shape(
+        "EventSourceMappingLoggingConfig",
+        Kind::Structure {
+            members: &[member(
+                "SystemLogLevel",
+                "SystemLogLevel",
+                Location::Body,
+                false,
+                false,
+                &EVENT_SOURCE_MAPPING_SYSTEM_LOG_LEVEL,
+            )],
+            payload: None,
+        },
+    );
+    pub static EVENT_SOURCE_MAPPING_METRIC: Shape =
+        shape("EventSourceMappingMetric", text(None, None, None, &["EventCount", "ErrorCount", "KafkaMetrics"]));
+    pub static EVENT_SOURCE_MAPPING_METRIC_LIST: Shape = shape(
+        "EventSourceMappingMetricList",
+        Kind::List {
+            member: &EVENT_SOURCE_MAPPING_METRIC,
+            member_name: "member",
+            flattened: false,
+            min: Some(0),
+            max: Some(3),
+        },
+    );
+    pub static EVENT_SOURCE_MAPPING_METRICS_CONFIG: Shape = shape(
+        "EventSourceMappingMetricsConfig",
+        Kind::Structure {
+            members: &[member("Metrics", "Metrics", Location::Body, false, false, &EVENT_SOURCE_MAPPING_METRIC_LIST)],
+            payload: None,
+        },
+    );
+    pub static EVENT_SOURCE_MAPPING_SYSTEM_LOG_LEVEL: Shape =
+        shape("EventSourceMappingSystemLogLevel", text(None, None, None, &["DEBUG", "INFO", "WARN"]));
+    pub static EVENT_SOURCE_MAPPINGS_LIST: Shape = shape(
+        "EventSourceMappingsList",
+        Kind::List {
+            member: &EVENT_SOURCE_MAPPING_CONFIGURATION,
+            member_name: "member",
+            flattened: false,
+            min: None,
+            max: None,
+        },
+    );
+    pub static EVENT_SOURCE_POSITION: Shape =
+        shape("EventSourcePosition", text(None, None, None, &["TRIM_HORIZON", "LATEST", "AT_TIMESTAMP"]));
     pub static EVENT_SOURCE_TOKEN: Shape =
         shape("EventSourceToken", text(Some(0), Some(256), Some("[a-zA-Z0-9._\\-]+"), &[]));
     pub static EXECUTION_ENVIRONMENT_MEMORY_GI_B_PER_V_CPU: Shape =
@@ -5180,6 +7383,39 @@ pub mod shapes {
         "FileSystemConfigList",
         Kind::List { member: &FILE_SYSTEM_CONFIG, member_name: "member", flattened: false, min: Some(0), max: Some(1) },
     );
+    pub static FILTER: Shape = shape(
+        "Filter",
+        Kind::Structure {
+            members: &[member("Pattern", "Pattern", Location::Body, false, false, &PATTERN)],
+            payload: None,
+        },
+    );
+    pub static FILTER_CRITERIA: Shape = shape(
+        "FilterCriteria",
+        Kind::Structure {
+            members: &[member("Filters", "Filters", Location::Body, false, false, &FILTER_LIST)],
+            payload: None,
+        },
+    );
+    pub static FILTER_CRITERIA_ERROR: Shape = shape(
+        "FilterCriteriaError",
+        Kind::Structure {
+            members: &[
+                member("ErrorCode", "ErrorCode", Location::Body, false, false, &FILTER_CRITERIA_ERROR_CODE),
+                member("Message", "Message", Location::Body, false, false, &FILTER_CRITERIA_ERROR_MESSAGE),
+            ],
+            payload: None,
+        },
+    );
+    pub static FILTER_CRITERIA_ERROR_CODE: Shape =
+        shape("FilterCriteriaErrorCode", text(Some(10), Some(50), Some("[A-Za-z]+Exception"), &[]));
+    pub static FILTER_CRITERIA_ERROR_MESSAGE: Shape =
+        shape("FilterCriteriaErrorMessage", text(Some(10), Some(2048), Some(".*"), &[]));
+    pub static FILTER_LIST: Shape = shape(
+        "FilterList",
+        Kind::List { member: &FILTER, member_name: "member", flattened: false, min: None, max: None },
+    );
+    pub static FULL_DOCUMENT: Shape = shape("FullDocument", text(None, None, None, &["UpdateLookup", "Default"]));
     pub static FUNCTION_ARN: Shape = shape(
         "FunctionArn",
         text(
@@ -5308,6 +7544,43 @@ pub mod shapes {
             payload: None,
         },
     );
+    pub static FUNCTION_EVENT_INVOKE_CONFIG: Shape = shape(
+        "FunctionEventInvokeConfig",
+        Kind::Structure {
+            members: &[
+                member("LastModified", "LastModified", Location::Body, false, false, &DATE),
+                member("FunctionArn", "FunctionArn", Location::Body, false, false, &FUNCTION_ARN),
+                member(
+                    "MaximumRetryAttempts",
+                    "MaximumRetryAttempts",
+                    Location::Body,
+                    false,
+                    false,
+                    &MAXIMUM_RETRY_ATTEMPTS,
+                ),
+                member(
+                    "MaximumEventAgeInSeconds",
+                    "MaximumEventAgeInSeconds",
+                    Location::Body,
+                    false,
+                    false,
+                    &MAXIMUM_EVENT_AGE_IN_SECONDS,
+                ),
+                member("DestinationConfig", "DestinationConfig", Location::Body, false, false, &DESTINATION_CONFIG),
+            ],
+            payload: None,
+        },
+    );
+    pub static FUNCTION_EVENT_INVOKE_CONFIG_LIST: Shape = shape(
+        "FunctionEventInvokeConfigList",
+        Kind::List {
+            member: &FUNCTION_EVENT_INVOKE_CONFIG,
+            member_name: "member",
+            flattened: false,
+            min: None,
+            max: None,
+        },
+    );
     pub static FUNCTION_LIST: Shape = shape(
         "FunctionList",
         Kind::List { member: &FUNCTION_CONFIGURATION, member_name: "member", flattened: false, min: None, max: None },
@@ -5322,6 +7595,18 @@ pub mod shapes {
             ),
             &[],
         ),
+    );
+    pub static FUNCTION_RESPONSE_TYPE: Shape =
+        shape("FunctionResponseType", text(None, None, None, &["ReportBatchItemFailures"]));
+    pub static FUNCTION_RESPONSE_TYPE_LIST: Shape = shape(
+        "FunctionResponseTypeList",
+        Kind::List {
+            member: &FUNCTION_RESPONSE_TYPE,
+            member_name: "member",
+            flattened: false,
+            min: Some(0),
+            max: Some(1),
+        },
     );
     pub static FUNCTION_URL: Shape = shape("FunctionUrl", text(Some(40), Some(100), None, &[]));
     pub static FUNCTION_URL_AUTH_TYPE: Shape =
@@ -5382,6 +7667,10 @@ pub mod shapes {
             payload: None,
         },
     );
+    pub static GET_EVENT_SOURCE_MAPPING_REQUEST: Shape = shape(
+        "GetEventSourceMappingRequest",
+        Kind::Structure { members: &[member("UUID", "UUID", Location::Uri, true, false, &STRING)], payload: None },
+    );
     pub static GET_FUNCTION_CODE_SIGNING_CONFIG_REQUEST: Shape = shape(
         "GetFunctionCodeSigningConfigRequest",
         Kind::Structure {
@@ -5429,6 +7718,23 @@ pub mod shapes {
     );
     pub static GET_FUNCTION_CONFIGURATION_REQUEST: Shape = shape(
         "GetFunctionConfigurationRequest",
+        Kind::Structure {
+            members: &[
+                member("FunctionName", "FunctionName", Location::Uri, true, false, &NAMESPACED_FUNCTION_NAME),
+                member(
+                    "Qualifier",
+                    "Qualifier",
+                    Location::Query,
+                    false,
+                    false,
+                    &NUMERIC_LATEST_PUBLISHED_OR_ALIAS_QUALIFIER,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static GET_FUNCTION_EVENT_INVOKE_CONFIG_REQUEST: Shape = shape(
+        "GetFunctionEventInvokeConfigRequest",
         Kind::Structure {
             members: &[
                 member("FunctionName", "FunctionName", Location::Uri, true, false, &NAMESPACED_FUNCTION_NAME),
@@ -5759,6 +8065,89 @@ pub mod shapes {
             payload: None,
         },
     );
+    pub static KAFKA_SCHEMA_REGISTRY_ACCESS_CONFIG: Shape = shape(
+        "KafkaSchemaRegistryAccessConfig",
+        Kind::Structure {
+            members: &[
+                member("Type", "Type", Location::Body, false, false, &KAFKA_SCHEMA_REGISTRY_AUTH_TYPE),
+                member("URI", "URI", Location::Body, false, false, &ARN),
+            ],
+            payload: None,
+        },
+    );
+    pub static KAFKA_SCHEMA_REGISTRY_ACCESS_CONFIG_LIST: Shape = shape(
+        "KafkaSchemaRegistryAccessConfigList",
+        Kind::List {
+            member: &KAFKA_SCHEMA_REGISTRY_ACCESS_CONFIG,
+            member_name: "member",
+            flattened: false,
+            min: None,
+            max: None,
+        },
+    );
+    pub static KAFKA_SCHEMA_REGISTRY_AUTH_TYPE: Shape = shape(
+        "KafkaSchemaRegistryAuthType",
+        text(None, None, None, &["BASIC_AUTH", "CLIENT_CERTIFICATE_TLS_AUTH", "SERVER_ROOT_CA_CERTIFICATE"]),
+    );
+    pub static KAFKA_SCHEMA_REGISTRY_CONFIG: Shape = shape(
+        "KafkaSchemaRegistryConfig",
+        Kind::Structure {
+            members: &[
+                member("SchemaRegistryURI", "SchemaRegistryURI", Location::Body, false, false, &SCHEMA_REGISTRY_URI),
+                member(
+                    "EventRecordFormat",
+                    "EventRecordFormat",
+                    Location::Body,
+                    false,
+                    false,
+                    &SCHEMA_REGISTRY_EVENT_RECORD_FORMAT,
+                ),
+                member(
+                    "AccessConfigs",
+                    "AccessConfigs",
+                    Location::Body,
+                    false,
+                    false,
+                    &KAFKA_SCHEMA_REGISTRY_ACCESS_CONFIG_LIST,
+                ),
+                member(
+                    "SchemaValidationConfigs",
+                    "SchemaValidationConfigs",
+                    Location::Body,
+                    false,
+                    false,
+                    &KAFKA_SCHEMA_VALIDATION_CONFIG_LIST,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static KAFKA_SCHEMA_VALIDATION_ATTRIBUTE: Shape =
+        shape("KafkaSchemaValidationAttribute", text(None, None, None, &["KEY", "VALUE"]));
+    pub static KAFKA_SCHEMA_VALIDATION_CONFIG: Shape = shape(
+        "KafkaSchemaValidationConfig",
+        Kind::Structure {
+            members: &[member(
+                "Attribute",
+                "Attribute",
+                Location::Body,
+                false,
+                false,
+                &KAFKA_SCHEMA_VALIDATION_ATTRIBUTE,
+            )],
+            payload: None,
+        },
+    );
+    pub static KAFKA_SCHEMA_VALIDATION_CONFIG_LIST: Shape = shape(
+        "KafkaSchemaValidationConfigList",
+        Kind::List {
+            member: &KAFKA_SCHEMA_VALIDATION_CONFIG,
+            member_name: "member",
+            flattened: false,
+            min: None,
+            max: None,
+        },
+    );
     pub static LAMBDA_MANAGED_INSTANCES_CAPACITY_PROVIDER_CONFIG: Shape = shape(
         "LambdaManagedInstancesCapacityProviderConfig",
         Kind::Structure {
@@ -5896,6 +8285,70 @@ pub mod shapes {
             payload: None,
         },
     );
+    pub static LIST_EVENT_SOURCE_MAPPINGS_REQUEST: Shape = shape(
+        "ListEventSourceMappingsRequest",
+        Kind::Structure {
+            members: &[
+                member("EventSourceArn", "EventSourceArn", Location::Query, false, false, &ARN),
+                member("FunctionName", "FunctionName", Location::Query, false, false, &NAMESPACED_FUNCTION_NAME),
+                member("Marker", "Marker", Location::Query, false, false, &STRING),
+                member("MaxItems", "MaxItems", Location::Query, false, false, &MAX_LIST_ITEMS),
+            ],
+            payload: None,
+        },
+    );
+    pub static LIST_EVENT_SOURCE_MAPPINGS_RESPONSE: Shape = shape(
+        "ListEventSourceMappingsResponse",
+        Kind::Structure {
+            members: &[
+                member("NextMarker", "NextMarker", Location::Body, false, false, &STRING),
+                member(
+                    "EventSourceMappings",
+                    "EventSourceMappings",
+                    Location::Body,
+                    false,
+                    false,
+                    &EVENT_SOURCE_MAPPINGS_LIST,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static LIST_FUNCTION_EVENT_INVOKE_CONFIGS_REQUEST: Shape = shape(
+        "ListFunctionEventInvokeConfigsRequest",
+        Kind::Structure {
+            members: &[
+                member("FunctionName", "FunctionName", Location::Uri, true, false, &NAMESPACED_FUNCTION_NAME),
+                member("Marker", "Marker", Location::Query, false, false, &STRING),
+                member(
+                    "MaxItems",
+                    "MaxItems",
+                    Location::Query,
+                    false,
+                    false,
+                    &MAX_FUNCTION_EVENT_INVOKE_CONFIG_LIST_ITEMS,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static LIST_FUNCTION_EVENT_INVOKE_CONFIGS_RESPONSE: Shape = shape(
+        "ListFunctionEventInvokeConfigsResponse",
+        Kind::Structure {
+            members: &[
+                member(
+                    "FunctionEventInvokeConfigs",
+                    "FunctionEventInvokeConfigs",
+                    Location::Body,
+                    false,
+                    false,
+                    &FUNCTION_EVENT_INVOKE_CONFIG_LIST,
+                ),
+                member("NextMarker", "NextMarker", Location::Body, false, false, &STRING),
+            ],
+            payload: None,
+        },
+    );
     pub static LIST_FUNCTION_URL_CONFIGS_REQUEST: Shape = shape(
         "ListFunctionUrlConfigsRequest",
         Kind::Structure {
@@ -6006,10 +8459,28 @@ pub mod shapes {
     pub static MASTER_REGION: Shape =
         shape("MasterRegion", text(None, None, Some("ALL|[a-z]{2}(-gov)?-[a-z]+-\\d{1}"), &[]));
     pub static MAX_AGE: Shape = shape("MaxAge", Kind::Integer { min: Some(0), max: Some(86400) });
+    pub static MAX_FUNCTION_EVENT_INVOKE_CONFIG_LIST_ITEMS: Shape =
+        shape("MaxFunctionEventInvokeConfigListItems", Kind::Integer { min: Some(1), max: Some(50) });
     pub static MAX_ITEMS: Shape = shape("MaxItems", Kind::Integer { min: Some(1), max: Some(50) });
     pub static MAX_LIST_ITEMS: Shape = shape("MaxListItems", Kind::Integer { min: Some(1), max: Some(10000) });
+    pub static MAXIMUM_BATCHING_WINDOW_IN_SECONDS: Shape =
+        shape("MaximumBatchingWindowInSeconds", Kind::Integer { min: Some(0), max: Some(300) });
+    pub static MAXIMUM_CONCURRENCY: Shape =
+        shape("MaximumConcurrency", Kind::Integer { min: Some(2), max: Some(1000) });
+    pub static MAXIMUM_EVENT_AGE_IN_SECONDS: Shape =
+        shape("MaximumEventAgeInSeconds", Kind::Integer { min: Some(60), max: Some(21600) });
+    pub static MAXIMUM_NUMBER_OF_POLLERS: Shape =
+        shape("MaximumNumberOfPollers", Kind::Integer { min: Some(1), max: Some(2000) });
+    pub static MAXIMUM_RECORD_AGE_IN_SECONDS: Shape =
+        shape("MaximumRecordAgeInSeconds", Kind::Integer { min: Some(-1), max: Some(604800) });
+    pub static MAXIMUM_RETRY_ATTEMPTS: Shape =
+        shape("MaximumRetryAttempts", Kind::Integer { min: Some(0), max: Some(2) });
+    pub static MAXIMUM_RETRY_ATTEMPTS_EVENT_SOURCE_MAPPING: Shape =
+        shape("MaximumRetryAttemptsEventSourceMapping", Kind::Integer { min: Some(-1), max: Some(10000) });
     pub static MEMORY_SIZE: Shape = shape("MemorySize", Kind::Integer { min: Some(128), max: Some(32768) });
     pub static METHOD: Shape = shape("Method", text(Some(0), Some(6), Some(".*"), &[]));
+    pub static MINIMUM_NUMBER_OF_POLLERS: Shape =
+        shape("MinimumNumberOfPollers", Kind::Integer { min: Some(1), max: Some(200) });
     pub static NAME_SPACED_FUNCTION_ARN: Shape = shape(
         "NameSpacedFunctionArn",
         text(
@@ -6049,8 +8520,25 @@ pub mod shapes {
         "NumericLatestPublishedOrAliasQualifier",
         text(Some(1), Some(128), Some("\\$(LATEST(\\.PUBLISHED)?)|[a-zA-Z0-9-_$]+"), &[]),
     );
+    pub static ON_FAILURE: Shape = shape(
+        "OnFailure",
+        Kind::Structure {
+            members: &[member("Destination", "Destination", Location::Body, false, false, &DESTINATION_ARN)],
+            payload: None,
+        },
+    );
+    pub static ON_SUCCESS: Shape = shape(
+        "OnSuccess",
+        Kind::Structure {
+            members: &[member("Destination", "Destination", Location::Body, false, false, &DESTINATION_ARN)],
+            payload: None,
+        },
+    );
     pub static ORIGIN: Shape = shape("Origin", text(Some(1), Some(253), Some(".*"), &[]));
     pub static PACKAGE_TYPE: Shape = shape("PackageType", text(None, None, None, &["Zip", "Image"]));
+    pub static PARALLELIZATION_FACTOR: Shape =
+        shape("ParallelizationFactor", Kind::Integer { min: Some(1), max: Some(10) });
+    pub static PATTERN: Shape = shape("Pattern", text(Some(0), Some(4096), Some(".*"), &[]));
     pub static PER_EXECUTION_ENVIRONMENT_MAX_CONCURRENCY: Shape =
         shape("PerExecutionEnvironmentMaxConcurrency", Kind::Integer { min: Some(1), max: Some(1600) });
     pub static POLICY_LENGTH_EXCEEDED_EXCEPTION: Shape = shape(
@@ -6076,6 +8564,26 @@ pub mod shapes {
     pub static PRINCIPAL: Shape = shape("Principal", text(None, None, Some("[^\\s]+"), &[]));
     pub static PRINCIPAL_ORG_ID: Shape =
         shape("PrincipalOrgID", text(Some(12), Some(34), Some("o-[a-z0-9]{10,32}"), &[]));
+    pub static PROVISIONED_POLLER_CONFIG: Shape = shape(
+        "ProvisionedPollerConfig",
+        Kind::Structure {
+            members: &[
+                member("MinimumPollers", "MinimumPollers", Location::Body, false, false, &MINIMUM_NUMBER_OF_POLLERS),
+                member("MaximumPollers", "MaximumPollers", Location::Body, false, false, &MAXIMUM_NUMBER_OF_POLLERS),
+                member(
+                    "PollerGroupName",
+                    "PollerGroupName",
+                    Location::Body,
+                    false,
+                    false,
+                    &PROVISIONED_POLLER_GROUP_NAME,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static PROVISIONED_POLLER_GROUP_NAME: Shape =
+        shape("ProvisionedPollerGroupName", text(Some(0), Some(128), Some("[a-zA-Z0-9-_]*"), &[]));
     pub static PUBLISH_VERSION_REQUEST: Shape = shape(
         "PublishVersionRequest",
         Kind::Structure {
@@ -6105,6 +8613,45 @@ pub mod shapes {
             ],
             payload: None,
         },
+    );
+    pub static PUT_FUNCTION_EVENT_INVOKE_CONFIG_REQUEST: Shape = shape(
+        "PutFunctionEventInvokeConfigRequest",
+        Kind::Structure {
+            members: &[
+                member("FunctionName", "FunctionName", Location::Uri, true, false, &NAMESPACED_FUNCTION_NAME),
+                member(
+                    "Qualifier",
+                    "Qualifier",
+                    Location::Query,
+                    false,
+                    false,
+                    &NUMERIC_LATEST_PUBLISHED_OR_ALIAS_QUALIFIER,
+                ),
+                member(
+                    "MaximumRetryAttempts",
+                    "MaximumRetryAttempts",
+                    Location::Body,
+                    false,
+                    false,
+                    &MAXIMUM_RETRY_ATTEMPTS,
+                ),
+                member(
+                    "MaximumEventAgeInSeconds",
+                    "MaximumEventAgeInSeconds",
+                    Location::Body,
+                    false,
+                    false,
+                    &MAXIMUM_EVENT_AGE_IN_SECONDS,
+                ),
+                member("DestinationConfig", "DestinationConfig", Location::Body, false, false, &DESTINATION_CONFIG),
+            ],
+            payload: None,
+        },
+    );
+    pub static QUEUE: Shape = shape("Queue", text(Some(1), Some(1000), Some("[\\s\\S]*"), &[]));
+    pub static QUEUES: Shape = shape(
+        "Queues",
+        Kind::List { member: &QUEUE, member_name: "member", flattened: false, min: Some(1), max: Some(1) },
     );
     pub static RECURSIVE_INVOCATION_EXCEPTION: Shape = shape(
         "RecursiveInvocationException",
@@ -6155,6 +8702,16 @@ pub mod shapes {
             members: &[
                 member("Type", "Type", Location::Body, false, false, &STRING),
                 member("message", "message", Location::Body, false, false, &STRING),
+            ],
+            payload: None,
+        },
+    );
+    pub static RESOURCE_IN_USE_EXCEPTION: Shape = shape(
+        "ResourceInUseException",
+        Kind::Structure {
+            members: &[
+                member("Type", "Type", Location::Body, false, false, &STRING),
+                member("Message", "Message", Location::Body, false, false, &STRING),
             ],
             payload: None,
         },
@@ -6304,10 +8861,52 @@ pub mod shapes {
     );
     pub static S3_KEY: Shape = shape("S3Key", text(Some(1), Some(1024), None, &[]));
     pub static S3_OBJECT_VERSION: Shape = shape("S3ObjectVersion", text(Some(1), Some(1024), None, &[]));
+    pub static SCALING_CONFIG: Shape = shape(
+        "ScalingConfig",
+        Kind::Structure {
+            members: &[member(
+                "MaximumConcurrency",
+                "MaximumConcurrency",
+                Location::Body,
+                false,
+                false,
+                &MAXIMUM_CONCURRENCY,
+            )],
+            payload: None,
+        },
+    );
+    pub static SCHEMA_REGISTRY_EVENT_RECORD_FORMAT: Shape =
+        shape("SchemaRegistryEventRecordFormat", text(None, None, None, &["JSON", "SOURCE"]));
+    pub static SCHEMA_REGISTRY_URI: Shape =
+        shape("SchemaRegistryUri", text(Some(1), Some(10000), Some("[a-zA-Z0-9-\\/*:_+=.@-]*"), &[]));
     pub static SECURITY_GROUP_ID: Shape = shape("SecurityGroupId", text(None, None, None, &[]));
     pub static SECURITY_GROUP_IDS: Shape = shape(
         "SecurityGroupIds",
         Kind::List { member: &SECURITY_GROUP_ID, member_name: "member", flattened: false, min: Some(0), max: Some(5) },
+    );
+    pub static SELF_MANAGED_EVENT_SOURCE: Shape = shape(
+        "SelfManagedEventSource",
+        Kind::Structure {
+            members: &[member("Endpoints", "Endpoints", Location::Body, false, false, &ENDPOINTS)],
+            payload: None,
+        },
+    );
+    pub static SELF_MANAGED_KAFKA_EVENT_SOURCE_CONFIG: Shape = shape(
+        "SelfManagedKafkaEventSourceConfig",
+        Kind::Structure {
+            members: &[
+                member("ConsumerGroupId", "ConsumerGroupId", Location::Body, false, false, &URI),
+                member(
+                    "SchemaRegistryConfig",
+                    "SchemaRegistryConfig",
+                    Location::Body,
+                    false,
+                    false,
+                    &KAFKA_SCHEMA_REGISTRY_CONFIG,
+                ),
+            ],
+            payload: None,
+        },
     );
     pub static SENSITIVE_STRING: Shape = shape("SensitiveString", text(None, None, None, &[]));
     pub static SERIALIZED_REQUEST_ENTITY_TOO_LARGE_EXCEPTION: Shape = shape(
@@ -6387,6 +8986,44 @@ pub mod shapes {
             ],
             payload: None,
         },
+    );
+    pub static SOURCE_ACCESS_CONFIGURATION: Shape = shape(
+        "SourceAccessConfiguration",
+        Kind::Structure {
+            members: &[
+                member("Type", "Type", Location::Body, false, false, &SOURCE_ACCESS_TYPE),
+                member("URI", "URI", Location::Body, false, false, &URI),
+            ],
+            payload: None,
+        },
+    );
+    pub static SOURCE_ACCESS_CONFIGURATIONS: Shape = shape(
+        "SourceAccessConfigurations",
+        Kind::List {
+            member: &SOURCE_ACCESS_CONFIGURATION,
+            member_name: "member",
+            flattened: false,
+            min: Some(0),
+            max: Some(22),
+        },
+    );
+    pub static SOURCE_ACCESS_TYPE: Shape = shape(
+        "SourceAccessType",
+        text(
+            None,
+            None,
+            None,
+            &[
+                "BASIC_AUTH",
+                "VPC_SUBNET",
+                "VPC_SECURITY_GROUP",
+                "SASL_SCRAM_512_AUTH",
+                "SASL_SCRAM_256_AUTH",
+                "VIRTUAL_HOST",
+                "CLIENT_CERTIFICATE_TLS_AUTH",
+                "SERVER_ROOT_CA_CERTIFICATE",
+            ],
+        ),
     );
     pub static SOURCE_OWNER: Shape = shape("SourceOwner", text(Some(0), Some(12), Some("\\d{12}"), &[]));
     pub static STATE: Shape = shape(
@@ -6576,6 +9213,11 @@ pub mod shapes {
             payload: None,
         },
     );
+    pub static TOPIC: Shape = shape("Topic", text(Some(1), Some(249), Some("[^.]([a-zA-Z0-9\\-_.]+)"), &[]));
+    pub static TOPICS: Shape = shape(
+        "Topics",
+        Kind::List { member: &TOPIC, member_name: "member", flattened: false, min: Some(1), max: Some(1) },
+    );
     pub static TRACING_CONFIG: Shape = shape(
         "TracingConfig",
         Kind::Structure {
@@ -6591,6 +9233,9 @@ pub mod shapes {
         },
     );
     pub static TRACING_MODE: Shape = shape("TracingMode", text(None, None, None, &["Active", "PassThrough"]));
+    pub static TUMBLING_WINDOW_IN_SECONDS: Shape =
+        shape("TumblingWindowInSeconds", Kind::Integer { min: Some(0), max: Some(900) });
+    pub static URI: Shape = shape("URI", text(Some(1), Some(200), Some("[a-zA-Z0-9-\\/*:_+=.@-]*"), &[]));
     pub static UNRESERVED_CONCURRENT_EXECUTIONS: Shape =
         shape("UnreservedConcurrentExecutions", Kind::Integer { min: Some(0), max: None });
     pub static UNSUPPORTED_MEDIA_TYPE_EXCEPTION: Shape = shape(
@@ -6630,6 +9275,134 @@ pub mod shapes {
                 member("Description", "Description", Location::Body, false, false, &DESCRIPTION),
                 member("RoutingConfig", "RoutingConfig", Location::Body, false, false, &ALIAS_ROUTING_CONFIGURATION),
                 member("RevisionId", "RevisionId", Location::Body, false, false, &STRING),
+            ],
+            payload: None,
+        },
+    );
+    pub static UPDATE_EVENT_SOURCE_MAPPING_REQUEST: Shape = shape(
+        "UpdateEventSourceMappingRequest",
+        Kind::Structure {
+            members: &[
+                member("UUID", "UUID", Location::Uri, true, false, &STRING),
+                member("FunctionName", "FunctionName", Location::Body, false, false, &NAMESPACED_FUNCTION_NAME),
+                member("Enabled", "Enabled", Location::Body, false, false, &ENABLED),
+                member("BatchSize", "BatchSize", Location::Body, false, false, &BATCH_SIZE),
+                member("FilterCriteria", "FilterCriteria", Location::Body, false, false, &FILTER_CRITERIA),
+                member(
+                    "MaximumBatchingWindowInSeconds",
+                    "MaximumBatchingWindowInSeconds",
+                    Location::Body,
+                    false,
+                    false,
+                    &MAXIMUM_BATCHING_WINDOW_IN_SECONDS,
+                ),
+                member("DestinationConfig", "DestinationConfig", Location::Body, false, false, &DESTINATION_CONFIG),
+                member(
+                    "MaximumRecordAgeInSeconds",
+                    "MaximumRecordAgeInSeconds",
+                    Location::Body,
+                    false,
+                    false,
+                    &MAXIMUM_RECORD_AGE_IN_SECONDS,
+                ),
+                member(
+                    "BisectBatchOnFunctionError",
+                    "BisectBatchOnFunctionError",
+                    Location::Body,
+                    false,
+                    false,
+                    &BISECT_BATCH_ON_FUNCTION_ERROR,
+                ),
+                member(
+                    "MaximumRetryAttempts",
+                    "MaximumRetryAttempts",
+                    Location::Body,
+                    false,
+                    false,
+                    &MAXIMUM_RETRY_ATTEMPTS_EVENT_SOURCE_MAPPING,
+                ),
+                member(
+                    "ParallelizationFactor",
+                    "ParallelizationFactor",
+                    Location::Body,
+                    false,
+                    false,
+                    &PARALLELIZATION_FACTOR,
+                ),
+                member(
+                    "SourceAccessConfigurations",
+                    "SourceAccessConfigurations",
+                    Location::Body,
+                    false,
+                    false,
+                    &SOURCE_ACCESS_CONFIGURATIONS,
+                ),
+                member(
+                    "TumblingWindowInSeconds",
+                    "TumblingWindowInSeconds",
+                    Location::Body,
+                    false,
+                    false,
+                    &TUMBLING_WINDOW_IN_SECONDS,
+                ),
+                member(
+                    "FunctionResponseTypes",
+                    "FunctionResponseTypes",
+                    Location::Body,
+                    false,
+                    false,
+                    &FUNCTION_RESPONSE_TYPE_LIST,
+                ),
+                member("ScalingConfig", "ScalingConfig", Location::Body, false, false, &SCALING_CONFIG),
+                member(
+                    "AmazonManagedKafkaEventSourceConfig",
+                    "AmazonManagedKafkaEventSourceConfig",
+                    Location::Body,
+                    false,
+                    false,
+                    &AMAZON_MANAGED_KAFKA_EVENT_SOURCE_CONFIG,
+                ),
+                member(
+                    "SelfManagedKafkaEventSourceConfig",
+                    "SelfManagedKafkaEventSourceConfig",
+                    Location::Body,
+                    false,
+                    false,
+                    &SELF_MANAGED_KAFKA_EVENT_SOURCE_CONFIG,
+                ),
+                member(
+                    "DocumentDBEventSourceConfig",
+                    "DocumentDBEventSourceConfig",
+                    Location::Body,
+                    false,
+                    false,
+                    &DOCUMENT_DB_EVENT_SOURCE_CONFIG,
+                ),
+                member("KMSKeyArn", "KMSKeyArn", Location::Body, false, false, &KMS_KEY_ARN),
+                member(
+                    "MetricsConfig",
+                    "MetricsConfig",
+                    Location::Body,
+                    false,
+                    false,
+                    &EVENT_SOURCE_MAPPING_METRICS_CONFIG,
+                ),
+                member(
+                    "LoggingConfig",
+                    "LoggingConfig",
+                    Location::Body,
+                    false,
+                    false,
+                    &EVENT_SOURCE_MAPPING_LOGGING_CONFIG,
+                ),
+                member(
+                    "ProvisionedPollerConfig",
+                    "ProvisionedPollerConfig",
+                    Location::Body,
+                    false,
+                    false,
+                    &PROVISIONED_POLLER_CONFIG,
+                ),
             ],
             payload: None,
         },
@@ -6693,6 +9466,40 @@ pub mod shapes {
                     &CAPACITY_PROVIDER_CONFIG,
                 ),
                 member("DurableConfig", "DurableConfig", Location::Body, false, false, &DURABLE_CONFIG),
+            ],
+            payload: None,
+        },
+    );
+    pub static UPDATE_FUNCTION_EVENT_INVOKE_CONFIG_REQUEST: Shape = shape(
+        "UpdateFunctionEventInvokeConfigRequest",
+        Kind::Structure {
+            members: &[
+                member("FunctionName", "FunctionName", Location::Uri, true, false, &NAMESPACED_FUNCTION_NAME),
+                member(
+                    "Qualifier",
+                    "Qualifier",
+                    Location::Query,
+                    false,
+                    false,
+                    &NUMERIC_LATEST_PUBLISHED_OR_ALIAS_QUALIFIER,
+                ),
+                member(
+                    "MaximumRetryAttempts",
+                    "MaximumRetryAttempts",
+                    Location::Body,
+                    false,
+                    false,
+                    &MAXIMUM_RETRY_ATTEMPTS,
+                ),
+                member(
+                    "MaximumEventAgeInSeconds",
+                    "MaximumEventAgeInSeconds",
+                    Location::Body,
+                    false,
+                    false,
+                    &MAXIMUM_EVENT_AGE_IN_SECONDS,
+                ),
+                member("DestinationConfig", "DestinationConfig", Location::Body, false, false, &DESTINATION_CONFIG),
             ],
             payload: None,
         },
@@ -6955,6 +9762,12 @@ pub mod errors {
         code: "ResourceConflictException",
         status: 409,
         shape: &super::shapes::RESOURCE_CONFLICT_EXCEPTION,
+    };
+    pub const RESOURCE_IN_USE_EXCEPTION: ErrorShape = ErrorShape {
+        name: "ResourceInUseException",
+        code: "ResourceInUseException",
+        status: 400,
+        shape: &super::shapes::RESOURCE_IN_USE_EXCEPTION,
     };
     pub const RESOURCE_NOT_FOUND_EXCEPTION: ErrorShape = ErrorShape {
         name: "ResourceNotFoundException",

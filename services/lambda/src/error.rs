@@ -29,6 +29,9 @@ pub enum Error {
     /// `ResourceConflictException`.
     #[error("{0}")]
     Conflict(String),
+    /// `ResourceInUseException`: another change is under way.
+    #[error("{0}")]
+    InUse(String),
     /// `PreconditionFailedException`: a revision id does not match.
     #[error("{0}")]
     Precondition(String),
@@ -112,6 +115,7 @@ impl From<Error> for ServiceError {
             Error::Reservation(text) => Self::client("InvalidParameterValueException", 400, text),
             Error::Validation(text) => Self::client("ValidationException", 400, text),
             Error::Conflict(text) => user("ResourceConflictException", 409, text),
+            Error::InUse(text) => user("ResourceInUseException", 400, text).upper(),
             Error::Precondition(text) => user("PreconditionFailedException", 412, text),
             Error::BadContent(text) => user("InvalidRequestContentException", 400, text),
             Error::TooLarge(text) => user("RequestEntityTooLargeException", 413, text),

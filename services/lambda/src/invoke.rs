@@ -1,12 +1,13 @@
 //! How the rest of the cloud calls functions: resolve, check, run now or keep for later.
 
 use crate::error::Error;
+use crate::events::AsyncEvent;
 use crate::functions::Target;
 use crate::names::Name;
 use crate::registry::Entry;
 use crate::room::Lambda;
 use crate::rules::policy_document;
-use crate::worker::AsyncEvent;
+
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -7,15 +7,17 @@
 //! is being created or changed is finished after a crash ([`worker`]).
 //!
 //! What this room does not do: run processes (the runtime does), keep logs (the logs room), decide on callers (the gateway),
-//! layers, container images, event source mappings: those are refused by name.
+//! container images: those are refused by name.
 
 pub mod api;
 mod code;
 mod config;
 mod download;
 mod error;
+mod events;
 mod functions;
 mod invoke;
+mod mapping;
 mod model;
 mod names;
 mod ops;

@@ -26,6 +26,9 @@ pub struct Record {
     /// Resource policies by qualifier (`$LATEST` or an alias or version).
     #[serde(default)]
     pub policies: BTreeMap<String, Policy>,
+    /// How asynchronous calls are retried and where their results go, by qualifier.
+    #[serde(default)]
+    pub event_configs: BTreeMap<String, EventConfig>,
     /// Tags.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
@@ -140,6 +143,21 @@ pub struct Cors {
     pub expose: Option<Vec<String>>,
     /// Seconds that a preflight answer holds.
     pub max_age_s: Option<i32>,
+}
+
+/// Retries and destinations of asynchronous calls.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub struct EventConfig {
+    /// Retries after an error, 0 to 2; `None` = 2.
+    pub retries: Option<u32>,
+    /// Oldest event that is tried, seconds; `None` = six hours.
+    pub age_s: Option<u32>,
+    /// ARN of where results go.
+    pub on_success: Option<String>,
+    /// ARN of where events go that are given up.
+    pub on_failure: Option<String>,
+    /// Last change, milliseconds since the epoch.
+    pub modified_ms: i64,
 }
 
 /// A resource policy.

@@ -6,6 +6,7 @@ use crate::config::Options;
 use crate::download::Downloads;
 use crate::error::Error;
 use crate::functions::Ready;
+use crate::mapping::Mappings;
 use crate::names::Name;
 use crate::ops;
 use crate::registry::{Entry, Registry};
@@ -13,8 +14,8 @@ use crate::rules;
 use async_trait::async_trait;
 use squall_protocol::{Operation, Service, ServiceError, Value};
 use squall_runtime::Runtime;
-use squall_service::{Access, BodyLimit, Ctx, Deps, Identity, Room};
-use std::sync::Arc;
+use squall_service::{Access, BodyLimit, Ctx, Deps, EventSources, Identity, Room};
+use std::sync::{Arc, OnceLock};
 
 /// The lambda room.
 pub struct Lambda {
@@ -26,6 +27,9 @@ pub struct Lambda {
     pub(crate) identity: Arc<dyn Identity>,
     pub(crate) ready: Ready,
     pub(crate) downloads: Downloads,
+    pub(crate) mappings: Mappings,
+    /// What runs event source mappings; connected once it is there.
+    pub(crate) sources: OnceLock<Arc<dyn EventSources>>,
     /// Itself, for background work that operations start.
     pub(crate) me: std::sync::Weak<Lambda>,
 }
@@ -42,6 +46,7 @@ impl Lambda {
         options: Options,
     ) -> Result<Arc<Self>, Error> {
         let registry = Registry::load(deps.state.clone()).await?;
+        let mappings = Mappings::load(deps.state.clone()).await?;
         let code = Code::new(&options.code_dir, deps.objects.clone());
         let downloads = Downloads::new(&*deps.random);
         let room = Arc::new_cyclic(|me| Self {
@@ -53,6 +58,8 @@ impl Lambda {
             identity,
             ready: Ready::default(),
             downloads,
+            mappings,
+            sources: OnceLock::new(),
             me: me.clone(),
         });
         crate::worker::start(&room);
@@ -89,6 +96,9 @@ impl Room for Lambda {
             name => format!("lambda:{name}"),
         };
         let text = |member| op.input.and_then(|shape| input.text(shape, member));
+        if op.name.contains("EventSourceMapping") {
+            return mapping_access(self, ctx, action, text("UUID"), text("FunctionName"));
+        }
         let resource = match (text("FunctionName"), text("Resource")) {
             (Some(name), _) => match self.name(ctx, name, text("Qualifier")) {
                 Ok(n) => {
@@ -133,6 +143,21 @@ impl Room for Lambda {
     async fn call(&self, ctx: &Ctx, op: &'static Operation, input: Value) -> Result<Value, ServiceError> {
         api::dispatch(self, ctx, op, input).await
     }
+}
+
+/// Mappings are resources of their own; which function one is for is a condition key.
+fn mapping_access(room: &Lambda, ctx: &Ctx, action: String, uuid: Option<&str>, function: Option<&str>) -> Vec<Access> {
+    let resource = uuid.map_or_else(|| "*".to_owned(), |u| ctx.arn("lambda", &format!("event-source-mapping:{u}")));
+    let mut access = Access::new(action, resource);
+    let named = function.and_then(|f| room.name(ctx, f, None).ok()).map(|n| {
+        let tail = n.qualifier.map(|q| format!(":{q}")).unwrap_or_default();
+        ctx.arn("lambda", &format!("function:{}{tail}", n.name))
+    });
+    let held = uuid.and_then(|u| room.mappings.find(ctx.region.as_str(), u)).map(|s| s.mapping.function_arn.clone());
+    if let Some(arn) = named.or(held) {
+        access.context.push(("lambda:FunctionArn".into(), vec![arn]));
+    }
+    vec![access]
 }
 
 fn too_large(bytes: &str, operation: &str) -> ServiceError {
@@ -182,6 +207,16 @@ forward! {
     get_function_concurrency(GetFunctionConcurrencyInput) -> GetFunctionConcurrencyOutput = ops::concurrency::get_function_concurrency;
     delete_function_concurrency(DeleteFunctionConcurrencyInput) -> DeleteFunctionConcurrencyOutput = ops::concurrency::delete_function_concurrency;
     get_account_settings(GetAccountSettingsInput) -> GetAccountSettingsOutput = ops::concurrency::get_account_settings;
+    create_event_source_mapping(CreateEventSourceMappingInput) -> CreateEventSourceMappingOutput = ops::event_source::create_event_source_mapping;
+    get_event_source_mapping(GetEventSourceMappingInput) -> GetEventSourceMappingOutput = ops::event_source::get_event_source_mapping;
+    list_event_source_mappings(ListEventSourceMappingsInput) -> ListEventSourceMappingsOutput = ops::event_source::list_event_source_mappings;
+    update_event_source_mapping(UpdateEventSourceMappingInput) -> UpdateEventSourceMappingOutput = ops::event_source::update_event_source_mapping;
+    delete_event_source_mapping(DeleteEventSourceMappingInput) -> DeleteEventSourceMappingOutput = ops::event_source::delete_event_source_mapping;
+    put_function_event_invoke_config(PutFunctionEventInvokeConfigInput) -> PutFunctionEventInvokeConfigOutput = ops::event_invoke::put_function_event_invoke_config;
+    update_function_event_invoke_config(UpdateFunctionEventInvokeConfigInput) -> UpdateFunctionEventInvokeConfigOutput = ops::event_invoke::update_function_event_invoke_config;
+    get_function_event_invoke_config(GetFunctionEventInvokeConfigInput) -> GetFunctionEventInvokeConfigOutput = ops::event_invoke::get_function_event_invoke_config;
+    delete_function_event_invoke_config(DeleteFunctionEventInvokeConfigInput) -> DeleteFunctionEventInvokeConfigOutput = ops::event_invoke::delete_function_event_invoke_config;
+    list_function_event_invoke_configs(ListFunctionEventInvokeConfigsInput) -> ListFunctionEventInvokeConfigsOutput = ops::event_invoke::list_function_event_invoke_configs;
     get_function_code_signing_config(GetFunctionCodeSigningConfigInput) -> GetFunctionCodeSigningConfigOutput = ops::function::get_function_code_signing_config;
     get_runtime_management_config(GetRuntimeManagementConfigInput) -> GetRuntimeManagementConfigOutput = ops::function::get_runtime_management_config;
 }

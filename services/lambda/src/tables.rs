@@ -4,6 +4,7 @@ use squall_store::{Key, Kind, Queue};
 
 const FUNCTION: Kind = Kind::kv(0x02, 1);
 const VERSION: Kind = Kind::kv(0x02, 2);
+const MAPPING: Kind = Kind::kv(0x02, 3);
 
 /// The row of a function.
 #[must_use]
@@ -33,6 +34,18 @@ pub fn versions(region: &str, name: &str) -> Key {
 #[must_use]
 pub fn all_versions() -> Key {
     Key::new(VERSION, 0, 0)
+}
+
+/// The row of an event source mapping.
+#[must_use]
+pub fn mapping(uuid: &str) -> Key {
+    mappings().text(uuid)
+}
+
+/// The prefix of all event source mappings.
+#[must_use]
+pub fn mappings() -> Key {
+    Key::new(MAPPING, 0, 0)
 }
 
 /// The queue of asynchronous invocations.

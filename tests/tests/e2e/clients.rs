@@ -20,6 +20,26 @@ fn boto3_dynamodb_many() {
 }
 
 #[test]
+fn boto3_dynamodb_partiql() {
+    python("dynamodb_partiql.py");
+}
+
+#[test]
+fn pynamodb() {
+    python("dynamodb_pynamodb.py");
+}
+
+#[test]
+fn dynamoose_electrodb_and_document_client() {
+    println!("{}", Server::start().node("dynamodb_orms.mjs", &[]).ok());
+}
+
+#[test]
+fn boto3_dynamodb_streams() {
+    python("dynamodb_streams.py");
+}
+
+#[test]
 fn boto3_lambda_api() {
     python("lambda_api.py");
 }

@@ -35,7 +35,7 @@ impl Customer {
     /// A call of a service that speaks JSON with targets.
     pub fn json(&self, target: &str, input: &serde_json::Value) -> Option<(u16, serde_json::Value)> {
         let (service, kind) = match target.split_once('_') {
-            Some(("DynamoDB", _)) => ("dynamodb", "application/x-amz-json-1.0"),
+            Some(("DynamoDB" | "DynamoDBStreams", _)) => ("dynamodb", "application/x-amz-json-1.0"),
             _ => ("logs", "application/x-amz-json-1.1"),
         };
         let headers = [("content-type", kind), ("x-amz-target", target)];

@@ -5,6 +5,7 @@ mod backup;
 mod cli;
 mod clients;
 mod crash;
+mod crash_streams;
 mod deploy;
 mod fuzz;
 mod hostile;

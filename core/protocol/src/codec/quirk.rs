@@ -56,6 +56,44 @@ pub(crate) fn has_bare_error(service: &Service) -> bool {
     service.name == "s3"
 }
 
+/// Booleans may be `"yes"` and `"no"`.
+pub(crate) fn takes_yes(service: &Service) -> bool {
+    is_dynamodb(service)
+}
+
+/// The order in which a service's messages list an enum's members: that of a hash set of its own, known for the sets that
+/// clients meet.
+pub(crate) fn enum_order(service: &Service, options: &'static [&'static str]) -> &'static [&'static str] {
+    const KNOWN: [&[&str]; 10] = [
+        &["SPECIFIC_ATTRIBUTES", "COUNT", "ALL_ATTRIBUTES", "ALL_PROJECTED_ATTRIBUTES"],
+        &["ALL_NEW", "UPDATED_OLD", "ALL_OLD", "NONE", "UPDATED_NEW"],
+        &[
+            "IN",
+            "NULL",
+            "BETWEEN",
+            "LT",
+            "NOT_CONTAINS",
+            "EQ",
+            "GT",
+            "NOT_NULL",
+            "NE",
+            "LE",
+            "BEGINS_WITH",
+            "GE",
+            "CONTAINS",
+        ],
+        &["OR", "AND"],
+        &["INDEXES", "TOTAL", "NONE"],
+        &["SIZE", "NONE"],
+        &["DELETE", "ADD", "PUT"],
+        &["B", "N", "S"],
+        &["ALL", "INCLUDE", "KEYS_ONLY"],
+        &["PROVISIONED", "PAY_PER_REQUEST"],
+    ];
+    let same = |known: &&&[&str]| known.len() == options.len() && known.iter().all(|k| options.contains(k));
+    if is_dynamodb(service) { KNOWN.iter().find(same).copied().unwrap_or(options) } else { options }
+}
+
 fn is_dynamodb(service: &Service) -> bool {
     matches!(service.name, "dynamodb" | "dynamodbstreams")
 }

@@ -3,7 +3,7 @@
 use super::ast::{Compare, Condition, Operand, Path};
 use crate::error::Error;
 use crate::item::{Kind, Value};
-use crate::key::{KeyAttribute, KeySchema};
+use crate::key::{KeyAttribute, KeySchema, check_hash_size, check_range_size};
 use std::sync::Arc;
 
 /// What a query asks of the sort key.
@@ -42,13 +42,11 @@ pub struct Part {
 pub fn parts(condition: Condition) -> Result<Vec<Part>, Error> {
     let mut out: Vec<Part> = Vec::new();
     collect(condition, &mut out)?;
+    if out.iter().enumerate().any(|(at, part)| out[..at].iter().any(|other| other.name == part.name)) {
+        return Err(Error::validation("KeyConditionExpressions must only contain one condition per key"));
+    }
     if out.len() > 2 {
         return Err(Error::validation("Conditions can be of length 1 or 2 only"));
-    }
-    if let [a, b] = out.as_slice()
-        && a.name == b.name
-    {
-        return Err(Error::validation("KeyConditionExpressions must only contain one condition per key"));
     }
     Ok(out)
 }
@@ -145,16 +143,22 @@ impl KeyRange {
         let Some(hash) = hashes.pop() else { return Err(missed(&schema.hash)) };
         let RangeCondition::Compare(Compare::Eq, hash) = hash.test else { return Err(unsupported()) };
         check_value(&schema.hash, &hash)?;
+        check_hash_size(&hash)?;
         if count == 1 {
             return Ok(KeyRange { hash, range: None });
         }
         let Some(attribute) = &schema.range else { return Err(unsupported()) };
         let Some(part) = others.pop().filter(|p| p.name == attribute.name) else { return Err(missed(attribute)) };
         match &part.test {
-            RangeCondition::Compare(_, value) => check_value(attribute, value)?,
+            RangeCondition::Compare(_, value) => {
+                check_value(attribute, value)?;
+                check_range_size(value)?;
+            }
             RangeCondition::Between(low, high) => {
-                check_value(attribute, low)?;
-                check_value(attribute, high)?;
+                for bound in [low, high] {
+                    check_value(attribute, bound)?;
+                    check_range_size(bound)?;
+                }
             }
             RangeCondition::BeginsWith(prefix) => {
                 if attribute.kind == Kind::N {

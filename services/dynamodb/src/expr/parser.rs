@@ -54,13 +54,13 @@ pub(super) struct Parser<'a> {
     pub kind: ExprKind,
     text: &'a str,
     tokens: Vec<Token>,
-    at: usize,
+    pub(super) at: usize,
     pub scope: &'a mut Placeholders,
     issues: Vec<(Rank, String)>,
     operators: usize,
     depth: usize,
     /// Where the latest group of parentheses opens and closes, by tokens.
-    last_group: (usize, usize),
+    pub(super) last_group: (usize, usize),
 }
 
 /// Reads a condition, filter or key condition.

@@ -4,6 +4,9 @@ use crate::error::Error;
 use crate::item::Value;
 use std::sync::Arc;
 
+/// Most bytes of a placeholder.
+const KEY_BYTES_MAX: usize = 255;
+
 /// The placeholders of one request.
 #[derive(Debug, Default)]
 pub struct Placeholders {
@@ -20,16 +23,27 @@ struct Entry<T> {
 
 impl Placeholders {
     /// Takes both parameters; keys were checked to be `#name` and `:value`.
-    ///
-    /// # Errors
-    /// `ValidationException` for a key of wrong form.
-    pub fn new(names: Vec<(String, String)>, values: Vec<(String, Value)>) -> Result<Placeholders, Error> {
-        check_keys("ExpressionAttributeNames", '#', names.iter().map(|(k, _)| k))?;
-        check_keys("ExpressionAttributeValues", ':', values.iter().map(|(k, _)| k))?;
-        Ok(Placeholders {
+    pub fn new(names: Vec<(String, String)>, values: Vec<(String, Value)>) -> Placeholders {
+        Placeholders {
             names: names.into_iter().map(|(key, to)| Entry { key, to, used: false }).collect(),
             values: values.into_iter().map(|(key, to)| Entry { key, to: Arc::new(to), used: false }).collect(),
-        })
+        }
+    }
+
+    /// Checks that a key of `ExpressionAttributeNames` is `#name`.
+    ///
+    /// # Errors
+    /// `ValidationException` for another form.
+    pub fn check_name(key: &str) -> Result<(), Error> {
+        check_key("ExpressionAttributeNames", '#', key)
+    }
+
+    /// Checks that a key of `ExpressionAttributeValues` is `:value`.
+    ///
+    /// # Errors
+    /// As [`Placeholders::check_name`].
+    pub fn check_value(key: &str) -> Result<(), Error> {
+        check_key("ExpressionAttributeValues", ':', key)
     }
 
     /// The attribute name behind `#name`.
@@ -58,14 +72,12 @@ fn find<T: Clone>(entries: &mut [Entry<T>], key: &str) -> Option<T> {
     Some(entry.to.clone())
 }
 
-fn check_keys<'a>(parameter: &str, mark: char, keys: impl Iterator<Item = &'a String>) -> Result<(), Error> {
-    for key in keys {
-        let rest = key.strip_prefix(mark).unwrap_or("");
-        if rest.is_empty() || !rest.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-            return Err(Error::validation(format!("{parameter} contains invalid key: Syntax error; key: \"{key}\"")));
-        }
+fn check_key(parameter: &str, mark: char, key: &str) -> Result<(), Error> {
+    let rest = key.strip_prefix(mark).unwrap_or("");
+    if !rest.is_empty() && key.len() <= KEY_BYTES_MAX && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+        return Ok(());
     }
-    Ok(())
+    Err(Error::validation(format!("{parameter} contains invalid key: Syntax error; key: \"{key}\"")))
 }
 
 fn check_used<T>(parameter: &str, entries: &[Entry<T>]) -> Result<(), Error> {

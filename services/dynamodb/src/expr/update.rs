@@ -104,7 +104,12 @@ impl Parser<'_> {
     fn term(&mut self) -> Result<Expr, Error> {
         if self.eat(b'(') {
             self.deeper()?;
+            let open = self.at;
             let inner = self.sum()?;
+            if self.last_group == (open, self.at.saturating_sub(1)) {
+                self.note(Rank::Form, "The expression has redundant parentheses;".into());
+            }
+            self.last_group = (open - 1, self.at);
             self.expect(b')')?;
             self.shallower();
             return Ok(inner);

@@ -7,6 +7,7 @@ use crate::expr::project::Projection;
 use crate::item::Item;
 use crate::room::DynamoDb;
 use crate::table::TableRef;
+use crate::throttle::Way;
 use crate::wire::{self, Fields, Output};
 use crate::{codec, policy, request, tables};
 use squall_protocol::Value as Wire;
@@ -53,6 +54,7 @@ impl DynamoDb {
         let consistency = if strong { Consistency::Strong } else { Consistency::Eventual };
         let mut rows = self.deps.state.get_many(keys, consistency).await?.into_iter();
         let (mut responses, mut unprocessed, mut costs, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), 0);
+        let (mut read, mut throttled) = (0, None);
         for part in parts {
             let (mut items, mut left, mut spent) = (Vec::new(), Vec::new(), Spent::default());
             for key in part.keys {
@@ -61,12 +63,16 @@ impl DynamoDb {
                     None => None,
                 };
                 let size = item.as_ref().map_or(0, Item::size_bytes);
-                if bytes + size > BYTES_MAX {
+                let refused = self.admit_read(&part.table, None).err();
+                if bytes + size > BYTES_MAX || refused.is_some() {
+                    throttled = throttled.or(refused);
                     left.push(wire::item_value(key));
                     continue;
                 }
-                bytes += size;
-                spent.table += read_units(size, part.consistent);
+                (bytes, read) = (bytes + size, read + 1);
+                let units = read_units(size, part.consistent);
+                spent.table += units;
+                self.pay(&part.table, Way::Read, || Spent { table: units, indexes: Vec::new() });
                 if let Some(item) = item {
                     let item = part.projection.as_ref().map_or_else(|| item.clone(), |p| p.apply(&item));
                     items.push(wire::item_value(item));
@@ -77,6 +83,9 @@ impl DynamoDb {
                 unprocessed.push((part.named.clone(), with_keys(shape, part.rest, left)));
             }
             responses.push((part.named, Wire::List(items)));
+        }
+        if let (0, Some(refused)) = (read, throttled) {
+            return Err(refused);
         }
         let mut out = Output::new(&shapes::BATCH_GET_ITEM_OUTPUT);
         out.set("Responses", Some(Wire::Map(responses)));

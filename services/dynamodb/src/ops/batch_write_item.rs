@@ -2,12 +2,13 @@
 
 use super::{collection_metrics, write_spent};
 use crate::api::shapes;
-use crate::capacity::{Spent, Unit, Wanted};
+use crate::capacity::{Spent, Unit, Wanted, write_units};
 use crate::error::Error;
 use crate::item::Item;
 use crate::room::{DynamoDb, refusal};
 use crate::rules::{self, Change, Done, Write};
 use crate::table::TableRef;
+use crate::throttle::Way;
 use crate::wire::{Fields, Output};
 use crate::{codec, request};
 use squall_protocol::Value as Wire;
@@ -35,7 +36,7 @@ struct Asked {
 impl DynamoDb {
     /// Puts and deletes up to 25 items of several tables. Each is written whole; together they are not atomic.
     ///
-    /// Cost: one commit per megabyte of items; nothing is ever left unprocessed.
+    /// Cost: one commit per megabyte of items. Unprocessed is what throughput does not let pass.
     ///
     /// # Errors
     /// `ValidationException`, `ResourceNotFoundException`.
@@ -50,11 +51,15 @@ impl DynamoDb {
         }
         let mut costs: BTreeMap<String, (TableRef, Spent)> = BTreeMap::new();
         let mut collections: BTreeMap<String, Vec<Wire>> = BTreeMap::new();
+        let (asked, refused) = self.admitted(ctx, asked)?;
         for slice in slices(asked) {
             let (tables, done) = self.write_slice(ctx, &slice, wanted != Wanted::None).await?;
             for ((asked, table), done) in slice.iter().zip(&tables).zip(&done) {
                 let entry = costs.entry(asked.named.clone()).or_insert_with(|| (table.clone(), Spent::default()));
                 entry.1.add(&write_spent(done));
+                // The table's part was paid when the write was let pass.
+                let indexes = || Spent { table: 0.0, indexes: done.index_units.clone() };
+                self.pay(table, Way::Write, indexes);
                 let found = collection_metrics(metrics.as_deref(), table, &asked.item);
                 if let Some(found) = found {
                     collections.entry(asked.named.clone()).or_default().push(found);
@@ -63,11 +68,37 @@ impl DynamoDb {
         }
         let values = costs.values().filter_map(|(table, spent)| spent.value(wanted, Unit::Plain, table));
         let mut out = Output::new(&shapes::BATCH_WRITE_ITEM_OUTPUT);
-        out.set("UnprocessedItems", Some(Wire::Map(Vec::new())));
+        out.set("UnprocessedItems", Some(Wire::Map(unprocessed(refused))));
         out.set("ConsumedCapacity", (wanted != Wanted::None).then(|| Wire::List(values.collect())));
         let collections: Vec<(String, Wire)> = collections.into_iter().map(|(k, v)| (k, Wire::List(v))).collect();
         out.set("ItemCollectionMetrics", (!collections.is_empty()).then_some(Wire::Map(collections)));
         Ok(out.finish())
+    }
+
+    /// The writes that the tables' throughput lets pass, and those that it does not.
+    ///
+    /// # Errors
+    /// `ProvisionedThroughputExceededException`, `ThrottlingException` when none may pass.
+    fn admitted(&self, ctx: &Ctx, asked: Vec<Asked>) -> Result<(Vec<Asked>, Vec<Asked>), Error> {
+        let (mut passed, mut refused, mut why) = (Vec::new(), Vec::new(), None);
+        for one in asked {
+            let table = self.table(ctx, &one.named)?;
+            match self.admit_write(&table) {
+                Ok(()) => {
+                    let units = write_units(one.item.size_bytes());
+                    self.pay(&table, Way::Write, || Spent { table: units, indexes: Vec::new() });
+                    passed.push(one);
+                }
+                Err(error) => {
+                    why = Some(error);
+                    refused.push(one);
+                }
+            }
+        }
+        match why {
+            Some(error) if passed.is_empty() => Err(error),
+            _ => Ok((passed, refused)),
+        }
     }
 
     fn prepare(&self, ctx: &Ctx, asked: &Asked) -> Result<Write, Error> {
@@ -102,7 +133,7 @@ impl DynamoDb {
                     txn = txn.guard(table.key.clone(), table.ver);
                 }
             }
-            let blind = !old_wanted && tables.iter().all(|t| t.indexes.is_empty());
+            let blind = !old_wanted && !tables.iter().any(|t| t.needs_old());
             match self.deps.state.commit(batch(txn, writes, blind)).await {
                 Ok(done) => {
                     let done =
@@ -119,6 +150,27 @@ impl DynamoDb {
         }
         Err(Error::Internal("a table's definition kept changing".into()))
     }
+}
+
+/// The requests of writes that did not pass, by table, as they came.
+fn unprocessed(refused: Vec<Asked>) -> Vec<(String, Wire)> {
+    let mut out: Vec<(String, Wire)> = Vec::new();
+    for Asked { named, change, item } in refused {
+        let (shape, verb, member) = match change {
+            Change::Put(_) => (&shapes::PUT_REQUEST, "PutRequest", "Item"),
+            _ => (&shapes::DELETE_REQUEST, "DeleteRequest", "Key"),
+        };
+        let mut inner = Output::new(shape);
+        inner.set(member, Some(crate::wire::item_value(item)));
+        let mut request = Output::new(&shapes::WRITE_REQUEST);
+        request.set(verb, Some(inner.finish()));
+        let request = request.finish();
+        match out.iter_mut().find(|(name, _)| *name == named) {
+            Some((_, Wire::List(list))) => list.push(request),
+            _ => out.push((named, Wire::List(vec![request]))),
+        }
+    }
+    out
 }
 
 fn batch(mut txn: Txn, writes: Vec<Write>, blind: bool) -> Txn {

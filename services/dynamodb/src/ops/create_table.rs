@@ -1,14 +1,17 @@
 //! CreateTable.
 
 use super::definition::{self, Wanted, invalid, refuse};
+use super::streams::setting;
 use crate::api;
 use crate::error::Error;
+use crate::features::ResourcePolicy;
 use crate::policy::{check_table_name, table_name};
 use crate::room::{DynamoDb, refusal};
-use crate::table::{Billing, Capacity, Index, OpenTable, Table};
-use crate::tables;
+use crate::table::{Billing, Capacity, Index, OpenTable, Table, TableRef};
+use crate::{stream, tables};
 use squall_service::Ctx;
 use squall_store::{Txn, ids};
+use squall_types::Millis;
 use std::collections::BTreeMap;
 
 /// Most tags of a resource.
@@ -36,18 +39,34 @@ impl DynamoDb {
         for index in &mut table.indexes {
             index.id = ids::allocate(state).await?;
         }
-        let key = tables::definition(&table.region, &name);
-        let txn = Txn::new().absent(key.clone()).put(key.clone(), table.seal()?);
+        if let Some(view) = setting::wanted(input.stream_specification.as_ref())? {
+            let id = ids::allocate(state).await?;
+            table.stream = Some(setting::begun(&table, view, id, self.options.stream_shards(), table.created));
+        }
+        let table = self.insert_table(table).await?;
+        Ok(api::CreateTableOutput { table_description: Some(super::describe::created(&table)) })
+    }
+
+    /// Writes a new definition.
+    ///
+    /// # Errors
+    /// `ResourceInUseException`.
+    pub(super) async fn insert_table(&self, table: Table) -> Result<TableRef, Error> {
+        let key = tables::definition(&table.region, &table.name);
+        let mut txn = Txn::new().absent(key.clone()).put(key.clone(), table.seal()?);
+        if let Some(new) = &table.stream {
+            txn = txn.put(tables::stream(&new.arn), stream::seal(new)?);
+        }
         let done = match self.deps.state.commit(txn).await {
             Ok(done) => done,
             Err(squall_store::Error::Check(_)) => {
-                self.catalog.reload(&table.region, &name).await?;
-                return Err(in_use(&name));
+                self.catalog.reload(&table.region, &table.name).await?;
+                return Err(in_use(&table.name));
             }
             Err(error) => return Err(refusal(error)),
         };
-        let table = self.catalog.insert(OpenTable { table, key, ver: done.stamp });
-        Ok(api::CreateTableOutput { table_description: Some(super::describe::created(&table)) })
+        table.stream.iter().for_each(|s| self.streams.insert(s.clone()));
+        Ok(self.catalog.insert(OpenTable { table, key, ver: done.stamp }))
     }
 
     /// The definition that the input asks for, without ids.
@@ -81,8 +100,21 @@ impl DynamoDb {
             class: input.table_class.clone(),
             ttl: None,
             tags,
+            stream: None,
+            expiry: None,
+            history: None,
+            restore: None,
+            policy: new_policy(input.resource_policy.as_deref(), self.deps.clock.now())?,
+            warm: definition::warm(input.warm_throughput.as_ref())?,
         })
     }
+}
+
+/// The policy that comes with a table.
+fn new_policy(text: Option<&str>, now: Millis) -> Result<Option<ResourcePolicy>, Error> {
+    let Some(text) = text else { return Ok(None) };
+    super::resource_policy::check(text)?;
+    Ok(Some(ResourcePolicy { text: text.to_owned(), revision: now.0.to_string() }))
 }
 
 fn in_use(name: &str) -> Error {
@@ -90,28 +122,21 @@ fn in_use(name: &str) -> Error {
 }
 
 fn refuse_settings(input: &api::CreateTableInput) -> Result<(), Error> {
-    refuse(&input.warm_throughput, "WarmThroughput")?;
-    refuse(&input.resource_policy, "ResourcePolicy")?;
-    refuse(&input.on_demand_throughput, "OnDemandThroughput")?;
     refuse(&input.global_table_source_arn, "GlobalTableSourceArn")?;
     refuse(&input.global_table_settings_replication_mode, "GlobalTableSettingsReplicationMode")?;
-    refuse(&input.stream_specification.as_ref().filter(|s| s.stream_enabled), "StreamSpecification")?;
     refuse(&input.sse_specification.as_ref().filter(|s| s.enabled == Some(true)), "SSESpecification")?;
-    for index in input.global_secondary_indexes.iter().flatten() {
-        refuse(&index.on_demand_throughput, "OnDemandThroughput")?;
-        refuse(&index.warm_throughput, "WarmThroughput")?;
-    }
     Ok(())
 }
 
 fn billing(input: &api::CreateTableInput, ctx: &Ctx) -> Result<Billing, Error> {
     let on_demand = input.billing_mode.as_deref() == Some("PAY_PER_REQUEST");
+    let most = definition::most(input.on_demand_throughput.as_ref(), on_demand)?;
     match (&input.provisioned_throughput, on_demand) {
         (Some(_), true) => Err(invalid(
             "Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST",
         )),
         (None, true) => {
-            Ok(Billing { on_demand, capacity: Capacity::default(), on_demand_since: Some(ctx.time), has_summary: true })
+            Ok(Billing { on_demand, on_demand_since: Some(ctx.time), has_summary: true, most, ..Billing::default() })
         }
         (None, false) => Err(invalid(
             "ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED",
@@ -139,6 +164,8 @@ fn wanted_indexes(input: &api::CreateTableInput) -> Result<Vec<Wanted<'_>>, Erro
         elements: &i.key_schema,
         projection: &i.projection,
         throughput: None,
+        most: None,
+        warm: None,
     });
     let global = global.iter().flatten().map(|i| Wanted {
         name: &i.index_name,
@@ -146,6 +173,8 @@ fn wanted_indexes(input: &api::CreateTableInput) -> Result<Vec<Wanted<'_>>, Erro
         elements: &i.key_schema,
         projection: &i.projection,
         throughput: i.provisioned_throughput.as_ref(),
+        most: i.on_demand_throughput.as_ref(),
+        warm: i.warm_throughput.as_ref(),
     });
     Ok(local.chain(global).collect())
 }

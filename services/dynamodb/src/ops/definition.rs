@@ -86,6 +86,8 @@ pub(super) struct Wanted<'a> {
     pub elements: &'a [api::KeySchemaElement],
     pub projection: &'a api::Projection,
     pub throughput: Option<&'a api::ProvisionedThroughput>,
+    pub most: Option<&'a api::OnDemandThroughput>,
+    pub warm: Option<&'a api::WarmThroughput>,
 }
 
 /// An index, checked alone; its id is still 0.
@@ -137,7 +139,46 @@ pub(super) fn index(
         projection: projection(wanted.projection)?,
         capacity,
         backfilling: false,
+        most: most(wanted.most, on_demand)?,
+        warm: warm(wanted.warm)?,
     })
+}
+
+/// The bounds of `OnDemandThroughput`; 0 where there is none (the service's word for that is -1).
+///
+/// # Errors
+/// `ValidationException` for numbers that bound nothing, or a table that is not on demand.
+pub(super) fn most(asked: Option<&api::OnDemandThroughput>, on_demand: bool) -> Result<Capacity, Error> {
+    let Some(asked) = asked else { return Ok(Capacity::default()) };
+    if !on_demand {
+        return Err(invalid("OnDemandThroughput can only be specified when BillingMode is PAY_PER_REQUEST"));
+    }
+    let one = |name: &str, n: Option<i64>| match n {
+        None | Some(-1) => Ok(0),
+        Some(n) if n >= 1 => Ok(n),
+        Some(n) => Err(invalid(format!("{name} must be -1 or at least 1, got {n}"))),
+    };
+    Ok(Capacity {
+        read: one("MaxReadRequestUnits", asked.max_read_request_units)?,
+        write: one("MaxWriteRequestUnits", asked.max_write_request_units)?,
+    })
+}
+
+/// Warm throughput as asked for: nothing here has to warm up, so any number is met.
+///
+/// # Errors
+/// `ValidationException` for numbers below what every table has.
+pub(super) fn warm(asked: Option<&api::WarmThroughput>) -> Result<Option<Capacity>, Error> {
+    let Some(asked) = asked else { return Ok(None) };
+    let one = |name: &str, n: Option<i64>, least: i64| match n {
+        None => Ok(least),
+        Some(n) if n >= 1 => Ok(n),
+        Some(n) => Err(invalid(format!("{name} must be at least 1, got {n}"))),
+    };
+    Ok(Some(Capacity {
+        read: one("ReadUnitsPerSecond", asked.read_units_per_second, super::describe::WARM_ON_DEMAND.read)?,
+        write: one("WriteUnitsPerSecond", asked.write_units_per_second, super::describe::WARM_ON_DEMAND.write)?,
+    }))
 }
 
 fn projection(asked: &api::Projection) -> Result<IndexProjection, Error> {

@@ -34,7 +34,7 @@ impl DynamoDb {
         let blind = condition.is_none() && !old_wanted && wanted == Wanted::None;
         let plan = |table: crate::table::TableRef| {
             let key = table.schema.of_key(&item_key)?;
-            if blind && table.indexes.is_empty() {
+            if blind && !table.needs_old() {
                 return Ok(Plan::Blind(Mutation::Delete(tables::item(table.id, &key))));
             }
             let condition = condition.clone();

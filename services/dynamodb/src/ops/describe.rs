@@ -1,4 +1,4 @@
-//! DescribeTable, DescribeLimits, DescribeEndpoints, DescribeContinuousBackups, and the description of a table.
+//! DescribeTable, DescribeLimits, DescribeEndpoints, and the description of a table.
 
 use crate::api;
 use crate::error::Error;
@@ -10,7 +10,7 @@ use crate::worker::Count;
 use squall_service::Ctx;
 
 /// What an on-demand table takes from its first second.
-const WARM_ON_DEMAND: Capacity = Capacity { read: 12_000, write: 4_000 };
+pub(super) const WARM_ON_DEMAND: Capacity = Capacity { read: 12_000, write: 4_000 };
 
 impl DynamoDb {
     /// The table of a control-plane request, whose error names it.
@@ -40,7 +40,7 @@ impl DynamoDb {
 
     /// The description of a table that serves.
     pub(super) fn described(&self, table: &Table) -> api::TableDescription {
-        let mut out = description(table, "ACTIVE", "ACTIVE");
+        let mut out = description(table, table.status(), "ACTIVE");
         let count = self.counts.of(table.id);
         (out.item_count, out.table_size_bytes) = (Some(count.items), Some(count.bytes));
         let counts: Vec<(&str, Count)> =
@@ -52,9 +52,11 @@ impl DynamoDb {
         for index in out.global_secondary_indexes.iter_mut().flatten() {
             let count = find(&index.index_name);
             (index.item_count, index.index_size_bytes) = (Some(count.items), Some(count.bytes));
+            let own = table.indexes.iter().find(|i| Some(&i.name) == index.index_name.as_ref());
+            let warm = own.and_then(|i| i.warm).unwrap_or_else(|| warm(table));
             index.warm_throughput = Some(api::GlobalSecondaryIndexWarmThroughputDescription {
-                read_units_per_second: Some(warm(table).read),
-                write_units_per_second: Some(warm(table).write),
+                read_units_per_second: Some(warm.read),
+                write_units_per_second: Some(warm.write),
                 status: Some("ACTIVE".into()),
             });
         }
@@ -65,9 +67,10 @@ impl DynamoDb {
         if let Some(summary) = &mut out.billing_mode_summary {
             summary.last_update_to_pay_per_request_date_time = table.billing.on_demand_since;
         }
+        let warm = table.warm.unwrap_or_else(|| warm(table));
         out.warm_throughput = Some(api::TableWarmThroughputDescription {
-            read_units_per_second: Some(warm(table).read),
-            write_units_per_second: Some(warm(table).write),
+            read_units_per_second: Some(warm.read),
+            write_units_per_second: Some(warm.write),
             status: Some("ACTIVE".into()),
         });
         out
@@ -87,32 +90,6 @@ impl DynamoDb {
     pub(crate) fn describe_endpoints(&self, ctx: &Ctx) -> api::DescribeEndpointsOutput {
         let endpoint = api::Endpoint { address: ctx.host.clone(), cache_period_in_minutes: 1440 };
         api::DescribeEndpointsOutput { endpoints: vec![endpoint] }
-    }
-
-    /// Backups are always there on AWS; point-in-time recovery is off here and cannot be turned on.
-    ///
-    /// # Errors
-    /// `TableNotFoundException` is told as `ResourceNotFoundException`.
-    pub(crate) fn describe_continuous_backups(
-        &self,
-        ctx: &Ctx,
-        input: api::DescribeContinuousBackupsInput,
-    ) -> Result<api::DescribeContinuousBackupsOutput, Error> {
-        self.named_table(ctx, &input.table_name).map_err(|error| match error {
-            Error::ResourceNotFound(_) => {
-                Error::TableNotFound(format!("Table not found: {}", table_name(&input.table_name)))
-            }
-            other => other,
-        })?;
-        let recovery = api::PointInTimeRecoveryDescription {
-            point_in_time_recovery_status: Some("DISABLED".into()),
-            ..Default::default()
-        };
-        let description = api::ContinuousBackupsDescription {
-            continuous_backups_status: "ENABLED".into(),
-            point_in_time_recovery_description: Some(recovery),
-        };
-        Ok(api::DescribeContinuousBackupsOutput { continuous_backups_description: Some(description) })
     }
 }
 
@@ -136,7 +113,11 @@ pub(super) fn description(table: &Table, status: &str, index_status: &str) -> ap
         key_schema: Some(elements(&table.schema)),
         table_status: Some(status.into()),
         creation_date_time: Some(table.created),
-        provisioned_throughput: Some(throughput(table.billing.capacity)),
+        provisioned_throughput: Some(api::ProvisionedThroughputDescription {
+            last_increase_date_time: table.billing.increased,
+            last_decrease_date_time: table.billing.decreased,
+            ..throughput(table.billing.capacity)
+        }),
         table_size_bytes: Some(0),
         item_count: Some(0),
         table_arn: Some(table.arn.clone()),
@@ -152,6 +133,20 @@ pub(super) fn description(table: &Table, status: &str, index_status: &str) -> ap
             .clone()
             .map(|class| api::TableClassSummary { table_class: Some(class), ..Default::default() }),
         deletion_protection_enabled: Some(table.deletion_protection),
+        stream_specification: table
+            .stream
+            .as_ref()
+            .filter(|s| s.closed.is_none())
+            .map(|s| api::StreamSpecification { stream_enabled: true, stream_view_type: Some(s.view.name().into()) }),
+        latest_stream_arn: table.stream.as_ref().map(|s| s.arn.clone()),
+        latest_stream_label: table.stream.as_ref().map(|s| s.label.clone()),
+        on_demand_throughput: most(table.billing.most),
+        restore_summary: table.restore.as_ref().map(|r| api::RestoreSummary {
+            source_backup_arn: r.backup.clone(),
+            source_table_arn: Some(r.table.clone()),
+            restore_date_time: r.at,
+            restore_in_progress: r.work.is_some(),
+        }),
         ..Default::default()
     }
 }
@@ -164,7 +159,7 @@ fn definitions(table: &Table) -> Vec<api::AttributeDefinition> {
     table.attributes.iter().map(one).collect()
 }
 
-fn elements(schema: &KeySchema) -> Vec<api::KeySchemaElement> {
+pub(super) fn elements(schema: &KeySchema) -> Vec<api::KeySchemaElement> {
     let names = schema.attributes().map(|a| a.name.clone());
     let kinds = ["HASH", "RANGE"];
     names
@@ -180,6 +175,15 @@ fn throughput(capacity: Capacity) -> api::ProvisionedThroughputDescription {
         write_capacity_units: Some(capacity.write),
         ..Default::default()
     }
+}
+
+/// Bounds as the service shows them: -1 for none.
+fn most(most: Capacity) -> Option<api::OnDemandThroughput> {
+    let one = |n: i64| Some(if n == 0 { -1 } else { n });
+    (most != Capacity::default()).then(|| api::OnDemandThroughput {
+        max_read_request_units: one(most.read),
+        max_write_request_units: one(most.write),
+    })
 }
 
 fn projection(index: &Index) -> api::Projection {
@@ -202,6 +206,7 @@ fn global_index(table: &Table, index: &Index, status: &str) -> api::GlobalSecond
         index_size_bytes: Some(0),
         item_count: Some(0),
         index_arn: Some(table.index_arn(&index.name)),
+        on_demand_throughput: most(index.most),
         ..Default::default()
     }
 }

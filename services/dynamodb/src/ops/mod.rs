@@ -1,7 +1,9 @@
 //! The operations, one function each.
 
+mod backups;
 mod batch_get_item;
 mod batch_write_item;
+mod continuous_backups;
 mod create_table;
 mod definition;
 mod delete_item;
@@ -10,16 +12,24 @@ mod describe;
 mod get_item;
 mod list_tables;
 mod page;
+mod partiql;
 mod put_item;
 mod query;
+mod refused;
+mod resource_policy;
+mod restore;
 mod scan;
 mod select;
+mod streams;
 mod tags;
 mod time_to_live;
 mod transact_get_items;
 mod transact_write_items;
 mod update_item;
 mod update_table;
+
+pub(crate) use page::invalid_start;
+pub(crate) use refused::{no_global_table, refused};
 
 use crate::api::shapes;
 use crate::capacity::{Spent, write_units};

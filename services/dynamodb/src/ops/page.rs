@@ -121,26 +121,41 @@ impl Request {
     /// Narrows the range to what comes after `ExclusiveStartKey`.
     ///
     /// # Errors
-    /// `ValidationException` for a key of another form, or outside of the range.
-    pub(super) fn start_after(&mut self, start: &Item, outside: &str) -> Result<(), Error> {
+    /// `wrong` for a key of another form, `ValidationException` for values that no key has; for one outside of the range
+    /// what `outside` says, which is told whether it has another partition key.
+    pub(super) fn start_after(
+        &mut self,
+        start: &Item,
+        wrong: &str,
+        outside: impl FnOnce(bool) -> String,
+    ) -> Result<(), Error> {
         use std::ops::RangeBounds;
-        let wrong = || {
-            Error::validation(
-                "The provided starting key is invalid: The provided key element does not match the schema",
-            )
-        };
+        let wrong = || Error::validation(wrong);
+        let index = self.index();
+        let known = |name: &str| self.table.schema.has(name) || index.is_some_and(|i| i.schema.has(name));
         let primary = self.table.schema.bytes(start).ok_or_else(wrong)?;
-        let row = match self.index() {
-            None if start.len() != self.table.schema.attributes().count() => return Err(wrong()),
+        let key = match index {
+            Some(index) => index.schema.bytes(start).ok_or_else(wrong)?,
+            None => primary.clone(),
+        };
+        if !start.iter().all(|(name, _)| known(name)) {
+            return Err(wrong());
+        }
+        let check = |schema: &crate::key::KeySchema| schema.of_item(start).map_err(invalid_start);
+        check(&self.table.schema)?;
+        index.map(|index| check(&index.schema)).transpose()?;
+        let row = match index {
             None => tables::item(self.table.id, &primary),
-            Some(index) => {
-                let known = |name: &str| self.table.schema.has(name) || index.schema.has(name);
-                let key = index.schema.bytes(start).filter(|_| start.iter().all(|(name, _)| known(name)));
-                tables::index_row(index.id, &key.ok_or_else(wrong)?, &primary)
-            }
+            Some(index) => tables::index_row(index.id, &key, &primary),
         };
         if !self.range.contains(&row) {
-            return Err(Error::validation(outside));
+            let rows = index.map_or(tables::Rows::Table(self.table.id), |i| tables::Rows::Index(i.id));
+            let edge = match (&self.range.0, &self.range.1) {
+                (Bound::Included(edge) | Bound::Excluded(edge), _)
+                | (_, Bound::Included(edge) | Bound::Excluded(edge)) => edge,
+                _ => &row,
+            };
+            return Err(Error::validation(outside(!edge.as_bytes().starts_with(rows.partition(&key.hash).as_bytes()))));
         }
         if self.reverse {
             self.range.1 = Bound::Excluded(row);
@@ -149,4 +164,9 @@ impl Request {
         }
         Ok(())
     }
+}
+
+/// The error for a starting key with a value that no key has.
+pub(crate) fn invalid_start(why: Error) -> Error {
+    Error::validation(format!("The provided starting key is invalid: {why}"))
 }

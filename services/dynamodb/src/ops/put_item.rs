@@ -37,7 +37,7 @@ impl DynamoDb {
         let plan = |table: crate::table::TableRef| {
             let key = table.schema.of_item(&item)?;
             rules::check_put(&table, &item)?;
-            if blind && table.indexes.is_empty() {
+            if blind && !table.needs_old() {
                 let value = codec::encode(&item).into();
                 return Ok(Plan::Blind(Mutation::Put { key: tables::item(table.id, &key), value, expires: None }));
             }

@@ -54,10 +54,17 @@ impl DynamoDb {
         let reverse = fields.flag("ScanIndexForward") == Some(false);
         let mut request = selection.request(range, reverse, filter);
         if let Some(start) = start {
-            let outside = "The provided starting key is outside query boundaries based on provided conditions";
-            request.start_after(&start, outside)?;
+            let outside = |other_partition| {
+                let how = if other_partition {
+                    "is outside query boundaries based on provided conditions"
+                } else {
+                    "does not match the range key predicate"
+                };
+                format!("The provided starting key {how}")
+            };
+            request.start_after(&start, "The provided starting key is invalid", outside)?;
         }
-        let page = if is_empty(&request.range) { Default::default() } else { request.read(&self.deps.state).await? };
+        let page = if is_empty(&request.range) { Default::default() } else { self.read_page(&request).await? };
         Ok(answer(&shapes::QUERY_OUTPUT, &request, page, wanted))
     }
 }

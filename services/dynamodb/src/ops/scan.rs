@@ -40,10 +40,16 @@ impl DynamoDb {
         let range = selection.rows().segment(segment, total);
         let mut request = selection.request(range, false, filter);
         if let Some(start) = start {
-            request
-                .start_after(&start, "The provided starting key is invalid: Invalid segment for the starting key")?;
+            let wrong = "The provided starting key is invalid: The provided key element does not match the schema";
+            let outside = |_| {
+                format!(
+                    "The provided starting key is invalid: Invalid ExclusiveStartKey. Please use ExclusiveStartKey with \
+                     correct Segment. TotalSegments: {total} Segment: {segment}"
+                )
+            };
+            request.start_after(&start, wrong, outside)?;
         }
-        let page = if is_empty(&request.range) { Default::default() } else { request.read(&self.deps.state).await? };
+        let page = if is_empty(&request.range) { Default::default() } else { self.read_page(&request).await? };
         Ok(answer(&shapes::SCAN_OUTPUT, &request, page, wanted))
     }
 }

@@ -5,8 +5,10 @@ use crate::capacity::{Spent, Unit, Wanted, read_units};
 use crate::error::Error;
 use crate::expr::ast::{Condition, Path};
 use crate::expr::project::Projection;
+use crate::room::DynamoDb;
 use crate::table::{Index, IndexProjection, TableRef};
 use crate::tables::Rows;
+use crate::throttle::Way;
 use crate::wire::{self, Fields, Output};
 use squall_protocol::{Shape, Value as Wire};
 use std::ops::Bound;
@@ -116,7 +118,7 @@ fn check_select(select: Option<&str>, named: Option<&str>, index: Option<&Index>
 }
 
 /// Whether the table must be read for what the index does not hold: local indexes do so, global ones refuse.
-fn needs_table(
+pub(super) fn needs_table(
     table: &TableRef,
     index: &Index,
     select: Option<&str>,
@@ -152,13 +154,30 @@ pub(super) fn looks_at<'c>(condition: &'c Condition, is_key: &dyn Fn(&str) -> bo
     found
 }
 
-/// The answer of Query and Scan.
-pub(super) fn answer(shape: &'static Shape, request: &Request, page: Page, wanted: Wanted) -> Wire {
+impl DynamoDb {
+    /// Reads a page, if the table's or index's throughput lets it.
+    ///
+    /// # Errors
+    /// `ProvisionedThroughputExceededException`, `ThrottlingException`; the state failed.
+    pub(super) async fn read_page(&self, request: &Request) -> Result<Page, Error> {
+        self.admit_read(&request.table, request.index)?;
+        let page = request.read(&self.deps.state).await?;
+        self.pay(&request.table, Way::Read, || cost(request, &page));
+        Ok(page)
+    }
+}
+
+fn cost(request: &Request, page: &Page) -> Spent {
     let units = read_units(page.bytes, request.consistent);
-    let spent = match request.index {
+    match request.index {
         Some(place) => Spent { table: 0.0, indexes: vec![(place, units)] },
         None => Spent { table: units, indexes: Vec::new() },
-    };
+    }
+}
+
+/// The answer of Query and Scan.
+pub(super) fn answer(shape: &'static Shape, request: &Request, page: Page, wanted: Wanted) -> Wire {
+    let spent = cost(request, &page);
     let count = |n: usize| Some(Wire::Int(i64::try_from(n).unwrap_or(i64::MAX)));
     let mut out = Output::new(shape);
     if !request.count_only {

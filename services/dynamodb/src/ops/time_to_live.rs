@@ -2,8 +2,10 @@
 
 use crate::api;
 use crate::error::Error;
+use crate::features::ExpiryRows;
 use crate::room::DynamoDb;
 use squall_service::Ctx;
+use squall_store::ids;
 
 impl DynamoDb {
     /// Turns the removal of expired items on or off.
@@ -16,6 +18,7 @@ impl DynamoDb {
         input: api::UpdateTimeToLiveInput,
     ) -> Result<api::UpdateTimeToLiveOutput, Error> {
         let asked = input.time_to_live_specification;
+        let id = ids::allocate(self.deps.state.as_ref()).await?;
         self.redefine(ctx, &input.table_name, |table| {
             match (&table.ttl, asked.enabled) {
                 (None, false) => return Err(Error::validation("TimeToLive is already disabled")),
@@ -28,6 +31,7 @@ impl DynamoDb {
                 _ => {}
             }
             table.ttl = asked.enabled.then(|| asked.attribute_name.clone());
+            table.expiry = asked.enabled.then_some(ExpiryRows { id, filling: true });
             Ok(())
         })
         .await?;

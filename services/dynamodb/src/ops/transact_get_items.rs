@@ -7,6 +7,7 @@ use crate::expr::project::Projection;
 use crate::item::Item;
 use crate::room::DynamoDb;
 use crate::table::TableRef;
+use crate::throttle::Way;
 use crate::wire::{self, Fields, Output};
 use crate::{codec, request, tables};
 use squall_protocol::Value as Wire;
@@ -34,6 +35,7 @@ impl DynamoDb {
             let paths = request::projection(&mut get, &mut scope)?;
             scope.check_used()?;
             let table = self.table(ctx, &named)?;
+            self.admit_read(&table, None)?;
             match table.schema.of_key(&key) {
                 Ok(key) => {
                     keys.push(tables::item(table.id, &key));
@@ -45,6 +47,9 @@ impl DynamoDb {
         }
         if keys.len() < gets.len() {
             return Err(Error::TransactionCanceled(reasons));
+        }
+        if crate::item::has_duplicates(&keys) {
+            return Err(Error::validation("Transaction request cannot include multiple operations on one item"));
         }
         let rows = self.deps.state.get_many(keys, Consistency::Strong).await?;
         let mut costs: BTreeMap<String, (TableRef, Spent)> = BTreeMap::new();
@@ -61,6 +66,7 @@ impl DynamoDb {
             responses.push(response.finish());
             let cost = costs.entry(table.name.clone()).or_insert_with(|| (table, Spent::default()));
             cost.1.table += units;
+            self.pay(&cost.0, Way::Read, || Spent { table: units, indexes: Vec::new() });
         }
         let costs = costs.values().filter_map(|(table, spent)| spent.value(wanted, Unit::Read, table));
         let mut out = Output::new(&shapes::TRANSACT_GET_ITEMS_OUTPUT);

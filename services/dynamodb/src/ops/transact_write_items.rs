@@ -9,6 +9,7 @@ use crate::item::Item;
 use crate::room::{DynamoDb, refusal};
 use crate::rules::{self, Change, Done, Write};
 use crate::table::TableRef;
+use crate::throttle::Way;
 use crate::wire::{Fields, Output};
 use crate::{request, tables};
 use sha2::{Digest, Sha256};
@@ -46,9 +47,9 @@ enum Verb {
 
 /// The token of a request and the hash of everything else in it.
 #[derive(Clone)]
-struct Token {
-    key: Key,
-    digest: [u8; 32],
+pub(super) struct Token {
+    pub key: Key,
+    pub digest: [u8; 32],
 }
 
 /// What the rule answers.
@@ -79,7 +80,8 @@ impl DynamoDb {
         if asked.iter().map(|a| a.item.size_bytes()).sum::<usize>() > ITEMS_BYTES_MAX {
             return Err(Error::validation("The aggregate size of the items in the transaction exceeds 4 MB"));
         }
-        let (tables, done) = self.transact(ctx, &asked, token).await?;
+        let names: Vec<String> = asked.iter().map(|a| a.named.clone()).collect();
+        let (tables, done) = self.transact(ctx, &names, token, |tables| prepared(&asked, tables)).await?;
         let mut costs: BTreeMap<String, (TableRef, Spent)> = BTreeMap::new();
         let mut collections: BTreeMap<String, Vec<Wire>> = BTreeMap::new();
         for ((asked, table), done) in asked.iter().zip(tables).zip(&done) {
@@ -100,15 +102,31 @@ impl DynamoDb {
         Ok(out.finish())
     }
 
-    async fn transact(
+    /// Lets a transaction pass, where throughput is bounded.
+    fn admit_all(&self, tables: &[TableRef]) -> Result<(), Error> {
+        let verdicts: Vec<_> = tables.iter().map(|table| self.admit_write(table)).collect();
+        if verdicts.iter().all(Result::is_ok) {
+            return Ok(());
+        }
+        let reason = |verdict: Result<(), Error>| match verdict {
+            Ok(()) => Reason::none(),
+            Err(error) => Reason::of(&error).unwrap_or_else(Reason::none),
+        };
+        Err(Error::TransactionCanceled(verdicts.into_iter().map(reason).collect()))
+    }
+
+    /// Commits what `prepare` makes of the tables, one write each, all or none.
+    pub(super) async fn transact(
         &self,
         ctx: &Ctx,
-        asked: &[Asked],
+        names: &[String],
         token: Option<Token>,
+        prepare: impl Fn(&[TableRef]) -> Result<Vec<Write>, Error> + Send + Sync,
     ) -> Result<(Vec<TableRef>, Vec<Done>), Error> {
         for _ in 0..GUARD_TRIES {
-            let tables: Vec<TableRef> = asked.iter().map(|a| self.table(ctx, &a.named)).collect::<Result<_, _>>()?;
-            let writes = prepared(asked, &tables)?;
+            let tables: Vec<TableRef> = names.iter().map(|name| self.table(ctx, name)).collect::<Result<_, _>>()?;
+            let writes = prepare(&tables)?;
+            self.admit_all(&tables)?;
             let mut txn = Txn::new();
             for table in &tables {
                 if txn.guards.iter().all(|(key, _)| *key != table.key) {
@@ -125,8 +143,13 @@ impl DynamoDb {
             match self.deps.state.commit(txn).await {
                 Ok(done) => {
                     return Ok(match done.reply::<Verdict>() {
-                        Some(Verdict::Done(done)) => (tables, done),
-                        Some(Verdict::Repeated) | None => (tables, asked.iter().map(|_| Done::default()).collect()),
+                        Some(Verdict::Done(done)) => {
+                            for (table, done) in tables.iter().zip(&done) {
+                                self.pay(table, Way::Write, || write_spent(done).times(2.0));
+                            }
+                            (tables, done)
+                        }
+                        Some(Verdict::Repeated) | None => (tables, names.iter().map(|_| Done::default()).collect()),
                     });
                 }
                 Err(squall_store::Error::Guard(_)) => {
@@ -238,7 +261,7 @@ fn asked(mut fields: Fields) -> Result<Asked, Error> {
 }
 
 /// A hash of the items as they came on the wire.
-fn digest(wires: &[Wire]) -> [u8; 32] {
+pub(super) fn digest(wires: &[Wire]) -> [u8; 32] {
     let mut hasher = Sha256::new();
     wires.iter().for_each(|wire| feed(wire, &mut hasher));
     hasher.finalize().into()

@@ -50,14 +50,18 @@ impl DynamoDb {
     }
 }
 
+/// The places that an update changes.
+pub(super) fn touched(update: &Update) -> Projection {
+    Projection::new(update.actions.iter().map(Action::path))
+}
+
 /// What `ReturnValues` asks for; nothing instead of an empty map.
 fn attributes(returned: &str, update: &Update, done: Done) -> Option<Item> {
-    let touched = || Projection::new(update.actions.iter().map(Action::path));
     let item = match returned {
         "ALL_OLD" => done.old,
         "ALL_NEW" => done.new,
-        "UPDATED_OLD" => done.old.map(|item| touched().apply(&item)),
-        "UPDATED_NEW" => done.new.map(|item| touched().apply(&item)),
+        "UPDATED_OLD" => done.old.map(|item| touched(update).apply(&item)),
+        "UPDATED_NEW" => done.new.map(|item| touched(update).apply(&item)),
         _ => None,
     };
     item.filter(|item| !item.is_empty())

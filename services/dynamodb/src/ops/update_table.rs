@@ -1,13 +1,16 @@
 //! UpdateTable, and how any definition changes.
 
 use super::definition::{self, Wanted, invalid, refuse};
+use super::streams::setting;
 use crate::api;
 use crate::error::Error;
 use crate::room::{DynamoDb, refusal};
+use crate::stream::{self, retention};
 use crate::table::{Capacity, Index, OpenTable, Table, TableRef};
 use crate::tables::{self, Rows};
 use squall_service::Ctx;
 use squall_store::{Txn, envelope, ids};
+use squall_types::Millis;
 
 /// As for writes.
 const GUARD_TRIES: usize = 8;
@@ -45,8 +48,25 @@ impl DynamoDb {
         for gone in before.indexes.iter().filter(|old| table.indexes.iter().all(|new| new.id != old.id)) {
             txn = txn.put(tables::garbage(Rows::Index(gone.id)), envelope::seal(&[]));
         }
+        if let Some(gone) = before.expiry.filter(|old| table.expiry.is_none_or(|new| new.id != old.id)) {
+            txn = txn.put(tables::garbage(Rows::Expiry(gone.id)), envelope::seal(&[]));
+        }
+        if let Some(gone) = before.history.filter(|old| table.history.is_none_or(|new| new.id != old.id)) {
+            txn = retention::drop_part(gone.part(), txn);
+        }
+        let stream = table.stream.clone().filter(|s| before.stream.as_ref() != Some(s));
+        if let Some(stream) = &stream {
+            txn = txn.put(tables::stream(&stream.arn), stream::seal(stream)?);
+        }
         match self.deps.state.commit(txn).await {
-            Ok(done) => Ok(Some(self.catalog.insert(OpenTable { table, key: before.key.clone(), ver: done.stamp }))),
+            Ok(done) => {
+                let after = self.catalog.insert(OpenTable { table, key: before.key.clone(), ver: done.stamp });
+                if let Some(stream) = stream {
+                    self.streams.insert(stream);
+                    self.closings.send_replace(());
+                }
+                Ok(Some(after))
+            }
             Err(squall_store::Error::Guard(_)) => {
                 self.catalog.reload(&before.region, &before.name).await?;
                 Ok(None)
@@ -55,46 +75,43 @@ impl DynamoDb {
         }
     }
 
-    /// Changes billing, throughput, class, deletion protection, or one global index.
+    /// Changes billing, throughput, class, deletion protection, the stream, or one global index.
     ///
     /// # Errors
-    /// `ValidationException`, `ResourceNotFoundException`, `LimitExceededException` for two indexes at once.
+    /// `ValidationException`, `ResourceNotFoundException`, `ResourceInUseException` while an index is being filled,
+    /// `LimitExceededException` for two indexes at once.
     pub(crate) async fn update_table(
         &self,
         ctx: &Ctx,
         input: api::UpdateTableInput,
     ) -> Result<api::UpdateTableOutput, Error> {
         refuse_settings(&input)?;
+        check_asked(&input)?;
         let updates = input.global_secondary_index_updates.as_deref().unwrap_or_default();
-        let asks_nothing = input.billing_mode.is_none()
-            && input.provisioned_throughput.is_none()
-            && input.table_class.is_none()
-            && input.deletion_protection_enabled.is_none()
-            && input.stream_specification.is_none()
-            && input.sse_specification.is_none()
-            && updates.is_empty();
-        if asks_nothing {
-            return Err(Error::validation(
-                "At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates or \
-                 SSESpecification or ReplicaUpdates is required",
-            ));
-        }
-        if updates.iter().filter(|u| u.create.is_some() || u.delete.is_some()).count() > 1 {
-            return Err(Error::LimitExceeded(
-                "Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously per table"
-                    .into(),
-            ));
-        }
-        let id =
-            if updates.iter().any(|u| u.create.is_some()) { ids::allocate(self.deps.state.as_ref()).await? } else { 0 };
+        let needs_id = updates.iter().any(|u| u.create.is_some()) || input.stream_specification.is_some();
+        let id = if needs_id { ids::allocate(self.deps.state.as_ref()).await? } else { 0 };
         let now = self.deps.clock.now();
+        let shards = self.options.stream_shards();
         let change = |table: &mut Table| {
+            if table.status() != "ACTIVE" {
+                return Err(Error::ResourceInUse(format!(
+                    "Attempt to change a resource which is still in use: Table is being updated: {}",
+                    table.name
+                )));
+            }
             change_billing(table, &input, now)?;
             if let Some(class) = &input.table_class {
                 table.class = Some(class.clone());
             }
             if let Some(protected) = input.deletion_protection_enabled {
                 table.deletion_protection = protected;
+            }
+            if let Some(warm) = definition::warm(input.warm_throughput.as_ref())? {
+                check_warmer(table.warm.unwrap_or_default(), warm)?;
+                table.warm = Some(warm);
+            }
+            if let Some(asked) = &input.stream_specification {
+                setting::change(table, asked, id, shards, now)?;
             }
             updates.iter().try_for_each(|update| change_index(table, update, &input, id))
         };
@@ -107,18 +124,55 @@ impl DynamoDb {
     }
 }
 
+/// Checks that something is asked for, and not too much at once.
+fn check_asked(input: &api::UpdateTableInput) -> Result<(), Error> {
+    let updates = input.global_secondary_index_updates.as_deref().unwrap_or_default();
+    let asks_nothing = input.billing_mode.is_none()
+        && input.provisioned_throughput.is_none()
+        && input.table_class.is_none()
+        && input.deletion_protection_enabled.is_none()
+        && input.stream_specification.is_none()
+        && input.sse_specification.is_none()
+        && input.on_demand_throughput.is_none()
+        && input.warm_throughput.is_none()
+        && updates.is_empty();
+    if asks_nothing {
+        return Err(Error::validation(
+            "At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates or \
+             SSESpecification or ReplicaUpdates is required",
+        ));
+    }
+    if updates.iter().filter(|u| u.create.is_some() || u.delete.is_some()).count() > 1 {
+        return Err(Error::LimitExceeded(
+            "Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously per table".into(),
+        ));
+    }
+    Ok(())
+}
+
+/// Warm throughput only grows.
+fn check_warmer(from: Capacity, to: Capacity) -> Result<(), Error> {
+    for (name, from, to) in [("ReadUnitsPerSecond", from.read, to.read), ("WriteUnitsPerSecond", from.write, to.write)]
+    {
+        if to < from {
+            return Err(invalid(format!(
+                "Requested {name} for WarmThroughput for table is lower than current WarmThroughput, decreasing \
+                 WarmThroughput is not supported"
+            )));
+        }
+    }
+    Ok(())
+}
+
 fn refuse_settings(input: &api::UpdateTableInput) -> Result<(), Error> {
     refuse(&input.replica_updates, "ReplicaUpdates")?;
     refuse(&input.multi_region_consistency, "MultiRegionConsistency")?;
     refuse(&input.global_table_witness_updates, "GlobalTableWitnessUpdates")?;
-    refuse(&input.on_demand_throughput, "OnDemandThroughput")?;
-    refuse(&input.warm_throughput, "WarmThroughput")?;
     refuse(&input.global_table_settings_replication_mode, "GlobalTableSettingsReplicationMode")?;
-    refuse(&input.stream_specification.as_ref().filter(|s| s.stream_enabled), "StreamSpecification")?;
     refuse(&input.sse_specification.as_ref().filter(|s| s.enabled == Some(true)), "SSESpecification")
 }
 
-fn change_billing(table: &mut Table, input: &api::UpdateTableInput, now: squall_types::Millis) -> Result<(), Error> {
+fn change_billing(table: &mut Table, input: &api::UpdateTableInput, now: Millis) -> Result<(), Error> {
     let on_demand = match input.billing_mode.as_deref() {
         Some(mode) => mode == "PAY_PER_REQUEST",
         None => table.billing.on_demand,
@@ -140,6 +194,7 @@ fn change_billing(table: &mut Table, input: &api::UpdateTableInput, now: squall_
             if asked == table.billing.capacity && !changes && input.global_secondary_index_updates.is_none() {
                 return Err(unchanged(asked));
             }
+            note_change(&mut table.billing, asked, now);
             table.billing.capacity = asked;
         }
         (None, _) => {}
@@ -150,8 +205,36 @@ fn change_billing(table: &mut Table, input: &api::UpdateTableInput, now: squall_
         table.billing.on_demand_since = Some(now);
         table.billing.has_summary = true;
     }
+    if changes && !on_demand {
+        table.billing.most = Capacity::default();
+        table.indexes.iter_mut().for_each(|i| i.most = Capacity::default());
+        check_index_capacities(table, input)?;
+    }
     table.billing.on_demand = on_demand;
+    if input.on_demand_throughput.is_some() {
+        table.billing.most = definition::most(input.on_demand_throughput.as_ref(), on_demand)?;
+    }
     Ok(())
+}
+
+/// A table that becomes provisioned says so for each global index.
+fn check_index_capacities(table: &Table, input: &api::UpdateTableInput) -> Result<(), Error> {
+    let updates = input.global_secondary_index_updates.as_deref().unwrap_or_default();
+    let given = |name: &str| updates.iter().filter_map(|u| u.update.as_ref()).any(|u| u.index_name == name);
+    match table.indexes.iter().find(|i| !i.local && !given(&i.name)) {
+        Some(index) => Err(invalid(format!("ProvisionedThroughput must be specified for index: {}", index.name))),
+        None => Ok(()),
+    }
+}
+
+fn note_change(billing: &mut crate::table::Billing, to: Capacity, now: Millis) {
+    let from = billing.capacity;
+    if to.read > from.read || to.write > from.write {
+        billing.increased = Some(now);
+    }
+    if to.read < from.read || to.write < from.write {
+        billing.decreased = Some(now);
+    }
 }
 
 fn unchanged(at: Capacity) -> Error {
@@ -188,11 +271,24 @@ fn change_index(
             Ok(())
         }
         api::GlobalSecondaryIndexUpdate { update: Some(update), .. } => {
-            refuse(&update.on_demand_throughput, "OnDemandThroughput")?;
-            refuse(&update.warm_throughput, "WarmThroughput")?;
             let at = find(table, &update.index_name)?;
-            if let (Some(asked), Some(index)) = (&update.provisioned_throughput, table.indexes.get_mut(at)) {
+            let on_demand = table.billing.on_demand;
+            let Some(index) = table.indexes.get_mut(at) else { return Ok(()) };
+            if let Some(asked) = &update.provisioned_throughput {
+                if on_demand {
+                    return Err(invalid(
+                        "Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is \
+                         PAY_PER_REQUEST",
+                    ));
+                }
                 index.capacity = Capacity { read: asked.read_capacity_units, write: asked.write_capacity_units };
+            }
+            if update.on_demand_throughput.is_some() {
+                index.most = definition::most(update.on_demand_throughput.as_ref(), on_demand)?;
+            }
+            if let Some(warm) = definition::warm(update.warm_throughput.as_ref())? {
+                check_warmer(index.warm.unwrap_or_default(), warm)?;
+                index.warm = Some(warm);
             }
             Ok(())
         }
@@ -209,8 +305,6 @@ fn create_index(
     input: &api::UpdateTableInput,
     id: u64,
 ) -> Result<(), Error> {
-    refuse(&create.on_demand_throughput, "OnDemandThroughput")?;
-    refuse(&create.warm_throughput, "WarmThroughput")?;
     let declared = definition::attributes(input.attribute_definitions.as_deref().unwrap_or_default())?;
     for attribute in declared {
         match table.attributes.iter().find(|a| a.name == attribute.name) {
@@ -227,6 +321,8 @@ fn create_index(
         elements: &create.key_schema,
         projection: &create.projection,
         throughput: create.provisioned_throughput.as_ref(),
+        most: create.on_demand_throughput.as_ref(),
+        warm: create.warm_throughput.as_ref(),
     };
     let index = definition::index(&wanted, &table.schema, &table.attributes, table.billing.on_demand)?;
     table.indexes.push(Index { id, backfilling: true, ..index });

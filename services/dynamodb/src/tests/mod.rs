@@ -1,10 +1,14 @@
 //! The room over the memory engine, spoken to in JSON through the wire layer.
 
+mod backups;
 mod indexes;
 mod items;
 mod model;
 mod queries;
+mod streams;
 mod tables;
+mod throttling;
+mod time_to_live;
 mod transactions;
 
 use crate::room::DynamoDb;
@@ -73,7 +77,10 @@ impl Cloud {
 
     /// Calls an operation as the gateway does; an error as `Code: message`, followed by further members.
     pub(super) async fn call(&self, op: &str, input: Json) -> Result<Json, String> {
-        let service = self.room.service();
+        let [tables, streams] = &self.room.rooms()[..] else { panic!("two rooms") };
+        let is_stream = streams.service().operation(op).is_some();
+        let room = if is_stream { streams } else { tables };
+        let service = room.service();
         let op = service.operation(op).expect("served");
         let route = Route { op, labels: Vec::new() };
         let body = serde_json::to_vec(&input).expect("JSON").into();
@@ -88,7 +95,7 @@ impl Cloud {
         let value = decode(service, &route, &Head::default(), &body).map_err(|e| error(&e))?;
         constraint::check(service, op.input.expect("an input"), &value)
             .map_err(|m| format!("ValidationException: {m}"))?;
-        let value = self.room.call(&self.ctx, op, value).await.map_err(|e| error(&e))?;
+        let value = room.call(&self.ctx, op, value).await.map_err(|e| error(&e))?;
         let reply = encode(service, op, value, "r");
         Ok(serde_json::from_slice(&reply.body).unwrap_or(Json::Null))
     }

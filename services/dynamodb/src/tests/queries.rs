@@ -170,10 +170,7 @@ async fn wrong_queries_get_the_service_s_texts() {
             query("pk = :a", json!({"ExclusiveStartKey": {"pk": {"S": "b"}, "sk": {"N": "1"}}})),
             "The provided starting key is outside query boundaries based on provided conditions",
         ),
-        (
-            query("pk = :a", json!({"ExclusiveStartKey": {"pk": {"S": "a"}}})),
-            "The provided starting key is invalid: The provided key element does not match the schema",
-        ),
+        (query("pk = :a", json!({"ExclusiveStartKey": {"pk": {"S": "a"}}})), "The provided starting key is invalid"),
     ] {
         cloud.check("Query", input, Err(&format!("ValidationException: {expected}"))).await;
     }

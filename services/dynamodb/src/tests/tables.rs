@@ -92,8 +92,8 @@ async fn wrong_tables_get_the_service_s_texts() {
             format!("{invalid}List of GlobalSecondaryIndexes is empty"),
         ),
         (
-            changed(&|t| t["StreamSpecification"] = json!({"StreamEnabled": true, "StreamViewType": "KEYS_ONLY"})),
-            "StreamSpecification is not supported by this cloud".into(),
+            changed(&|t| t["StreamSpecification"] = json!({"StreamEnabled": true})),
+            format!("{invalid}StreamViewType must be specified when StreamEnabled is true"),
         ),
     ] {
         cloud.check("CreateTable", input, Err(&format!("ValidationException: {expected}"))).await;

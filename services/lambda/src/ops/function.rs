@@ -86,6 +86,7 @@ pub async fn create_function(
         aliases: BTreeMap::new(),
         urls: BTreeMap::new(),
         policies: BTreeMap::new(),
+        event_configs: BTreeMap::new(),
         tags,
         reserved: None,
         revision: first_revision(room, ctx),

@@ -2,6 +2,8 @@
 
 pub mod alias;
 pub mod concurrency;
+pub mod event_invoke;
+pub mod event_source;
 pub mod function;
 pub mod invocation;
 pub mod permission;

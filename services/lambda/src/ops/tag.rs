@@ -1,16 +1,15 @@
-//! Tags of functions.
+//! Tags of functions and event source mappings.
 
+use super::event_source;
 use crate::api::*;
 use crate::error::Error;
 use crate::names::Name;
 use crate::room::Lambda;
 use crate::rules;
 use squall_service::Ctx;
+use std::collections::BTreeMap;
 
 fn function(room: &Lambda, ctx: &Ctx, arn: &str) -> Result<Name, Error> {
-    if arn.contains(":event-source-mapping:") {
-        return Err(Error::NotFound(format!("Event source mapping not found: {arn}")));
-    }
     if !arn.contains(":function:") {
         return Err(Error::NotFound(format!("Resource not found: {arn}")));
     }
@@ -25,6 +24,10 @@ fn function(room: &Lambda, ctx: &Ctx, arn: &str) -> Result<Name, Error> {
 
 /// Sets tags.
 pub async fn tag_resource(room: &Lambda, ctx: &Ctx, input: TagResourceInput) -> Result<TagResourceOutput, Error> {
+    if let Some(mapping) = event_source::tagged(room, ctx, &input.resource)? {
+        event_source::change_tags(room, &mapping.mapping.uuid, |tags| tags.extend(input.tags)).await?;
+        return Ok(TagResourceOutput::default());
+    }
     let name = function(room, ctx, &input.resource)?;
     let id = room.new_id();
     room.registry
@@ -44,6 +47,11 @@ pub async fn tag_resource(room: &Lambda, ctx: &Ctx, input: TagResourceInput) -> 
 
 /// Removes tags.
 pub async fn untag_resource(room: &Lambda, ctx: &Ctx, input: UntagResourceInput) -> Result<UntagResourceOutput, Error> {
+    if let Some(mapping) = event_source::tagged(room, ctx, &input.resource)? {
+        let keep = |tags: &mut BTreeMap<String, String>| tags.retain(|k, _| !input.tag_keys.contains(k));
+        event_source::change_tags(room, &mapping.mapping.uuid, keep).await?;
+        return Ok(UntagResourceOutput::default());
+    }
     let name = function(room, ctx, &input.resource)?;
     let id = room.new_id();
     room.registry
@@ -63,6 +71,9 @@ pub async fn untag_resource(room: &Lambda, ctx: &Ctx, input: UntagResourceInput)
 
 /// Shows tags.
 pub async fn list_tags(room: &Lambda, ctx: &Ctx, input: ListTagsInput) -> Result<ListTagsOutput, Error> {
+    if let Some(mapping) = event_source::tagged(room, ctx, &input.resource)? {
+        return Ok(ListTagsOutput { tags: Some(mapping.tags.clone()) });
+    }
     let name = function(room, ctx, &input.resource)?;
     let entry = room.find(ctx, &name)?;
     Ok(ListTagsOutput { tags: Some(entry.record.tags.clone()) })

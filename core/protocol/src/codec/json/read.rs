@@ -165,6 +165,12 @@ impl<'de> Visitor<'de> for Seed<'_> {
             // Both generations of AWS's reader take booleans in quotes.
             Kind::Boolean if text.eq_ignore_ascii_case("true") => Ok(Value::Bool(true)),
             Kind::Boolean if text.eq_ignore_ascii_case("false") => Ok(Value::Bool(false)),
+            Kind::Boolean if quirk::takes_yes(self.context.service) && text.eq_ignore_ascii_case("yes") => {
+                Ok(Value::Bool(true))
+            }
+            Kind::Boolean if quirk::takes_yes(self.context.service) && text.eq_ignore_ascii_case("no") => {
+                Ok(Value::Bool(false))
+            }
             Kind::Double { .. } if matches!(text, "NaN" | "Infinity" | "-Infinity") => {
                 Ok(Value::Double(scalar::double(text).unwrap_or(f64::NAN)))
             }
