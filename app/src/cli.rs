@@ -48,7 +48,7 @@ pub struct Up {
     /// Address to listen on; port 0 takes a free one [default: 127.0.0.1:4566].
     #[arg(long, env = "SQUALL_LISTEN")]
     pub listen: Option<String>,
-    /// State engine: sqlite or memory [default: sqlite].
+    /// State engine: sqlite, memory or postgres://USER:PASSWORD@HOST:PORT/DATABASE [default: sqlite].
     #[arg(long, env = "SQUALL_STATE")]
     pub state: Option<String>,
     /// Account number, twelve digits [default: 000000000000].

@@ -15,7 +15,7 @@ pub struct File {
     pub data: Option<PathBuf>,
     /// Address to listen on. Default `127.0.0.1:4566`.
     pub listen: Option<String>,
-    /// `sqlite` (default) or `memory`.
+    /// `sqlite` (default), `memory`, or `postgres://USER:PASSWORD@HOST:PORT/DATABASE`.
     pub state: Option<String>,
     /// Twelve digits. Default `000000000000`.
     pub account: Option<String>,
@@ -33,12 +33,25 @@ pub struct File {
 }
 
 /// Where state is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum StateKind {
     /// SQLite in the data directory.
     Sqlite,
     /// In memory, gone with the process.
     Memory,
+    /// A PostgreSQL database.
+    Postgres(Box<squall_engine_postgres::Options>),
+}
+
+impl std::fmt::Debug for StateKind {
+    /// Without the password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            StateKind::Sqlite => f.write_str("sqlite"),
+            StateKind::Memory => f.write_str("memory"),
+            StateKind::Postgres(options) => f.write_str(options.shown()),
+        }
+    }
 }
 
 /// Everything, checked.
@@ -132,10 +145,12 @@ fn state(text: &str) -> Result<StateKind> {
     match text {
         "sqlite" => Ok(StateKind::Sqlite),
         "memory" => Ok(StateKind::Memory),
-        _ if text.starts_with("postgres:") => {
-            bail!("--state postgres://… is not served by this version: use sqlite or memory")
+        _ if text.starts_with("postgres://") || text.starts_with("postgresql://") => {
+            // The URL itself is not repeated: it may hold a password.
+            let options = squall_engine_postgres::Options::parse(text).context("--state")?;
+            Ok(StateKind::Postgres(Box::new(options)))
         }
-        _ => bail!("--state {text}: expected sqlite or memory"),
+        _ => bail!("--state {text}: expected sqlite, memory or postgres://USER:PASSWORD@HOST:PORT/DATABASE"),
     }
 }
 
@@ -177,9 +192,10 @@ mod tests {
     #[test]
     fn settings_that_cannot_be_used_are_refused_by_name() {
         type Change = fn(&mut Up);
-        let cases: [(Change, &str); 6] = [
+        let cases: [(Change, &str); 7] = [
             (|u| u.listen = Some("nowhere".into()), "--listen"),
-            (|u| u.state = Some("postgres://x".into()), "not served"),
+            (|u| u.state = Some("mysql://x".into()), "expected sqlite"),
+            (|u| u.state = Some("postgres://u:secret@h/d?sslmode=some".into()), "sslmode=some"),
             (|u| u.account = Some("12".into()), "--account"),
             (|u| u.region = Some("US".into()), "--region"),
             (|u| u.isolation = Some("some".into()), "--isolation"),
@@ -193,8 +209,11 @@ mod tests {
         ];
         for (change, part) in cases {
             let error = format!("{:#}", up(change).expect_err(part));
-            assert!(error.contains(part), "{error}");
+            assert!(error.contains(part) && !error.contains("secret"), "{error}");
         }
+        let good = up(|u| u.state = Some("postgres://u:secret@db.example/cloud".into())).expect("a URL");
+        let shown = format!("{good:?}");
+        assert!(shown.contains("db.example") && !shown.contains("secret"), "{shown}");
     }
 
     #[test]
