@@ -191,7 +191,10 @@ impl Postgres {
             let sent = Command::new("kill").args(["-s", signal, pid.trim()]).status();
             assert!(sent.is_ok_and(|status| status.success()), "signal the server");
         }
+        // Waiting would close the pipe, which says that this process is gone.
+        let pipe = keeper.stdin.take();
         keeper.wait().expect("the server ends");
+        drop(pipe);
         if signal == "KILL" {
             // Its children notice by themselves; the next server does not start before they are gone.
             std::thread::sleep(Duration::from_millis(300));
