@@ -30,6 +30,9 @@ pub struct File {
     /// How functions run; see `docs/operate/configuration.md`.
     #[serde(default)]
     pub runtime: squall_runtime::Options,
+    /// Where objects lie; files in the data directory without it. Since 0.2.
+    #[serde(default)]
+    pub objects: squall_engine_objects::Options,
 }
 
 /// Where state is kept.
@@ -75,6 +78,8 @@ pub struct Settings {
     pub isolation: squall_sandbox::Level,
     /// How functions run.
     pub runtime: squall_runtime::Options,
+    /// The bucket for objects; `None`: files in the data directory.
+    pub objects: Option<squall_engine_objects::Options>,
 }
 
 /// The data directory where no setting names one.
@@ -125,7 +130,16 @@ impl Settings {
             domain: up.domain.or(file.domain),
             isolation: isolation(&up.isolation.or(file.isolation).unwrap_or_else(|| "full".into()))?,
             runtime: squall_runtime::Options { sdk_dir: up.sdk_dir.or(file.runtime.sdk_dir.clone()), ..file.runtime },
+            objects: objects(squall_engine_objects::Options {
+                url: up.objects.or(file.objects.url.clone()),
+                ..file.objects
+            })?,
         };
+        if settings.objects.is_some() && matches!(settings.state, StateKind::Memory) {
+            bail!(
+                "--state memory forgets everything with the process, and takes no bucket for objects: leave out [objects]"
+            );
+        }
         if settings.dev && !settings.listen.ip().is_loopback() {
             bail!("--dev accepts any credentials and is for loopback addresses only, not {}", settings.listen);
         }
@@ -152,6 +166,14 @@ fn state(text: &str) -> Result<StateKind> {
         }
         _ => bail!("--state {text}: expected sqlite, memory or postgres://USER:PASSWORD@HOST:PORT/DATABASE"),
     }
+}
+
+fn objects(options: squall_engine_objects::Options) -> Result<Option<squall_engine_objects::Options>> {
+    if options == squall_engine_objects::Options::default() {
+        return Ok(None);
+    }
+    options.location()?;
+    Ok(Some(options))
 }
 
 fn account(text: &str) -> Result<AccountId> {
@@ -219,6 +241,9 @@ mod tests {
     #[test]
     fn unknown_keys_of_the_file_are_errors() {
         assert!(toml::from_str::<File>("listen = \"127.0.0.1:1\"\n[runtime]\nconcurrency = 10\n").is_ok());
+        let error =
+            toml::from_str::<File>("[objects]\nurl = \"s3://b\"\nsecret = \"x\"").expect_err("typo").to_string();
+        assert!(error.contains("secret"), "{error}");
         let error = toml::from_str::<File>("lisen = \"x\"").expect_err("typo").to_string();
         assert!(error.contains("lisen"), "{error}");
     }

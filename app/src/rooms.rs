@@ -89,16 +89,27 @@ async fn open(settings: &Settings) -> Result<Engine> {
         StateKind::Postgres(options) => {
             let options = options.as_ref().clone().node(node_name(&settings.data)?);
             let engine = Postgres::open(options).await?;
-            let (state, objects) = (Arc::new(engine.clone()), file_objects(settings)?);
+            let (state, objects) = (Arc::new(engine.clone()), objects(settings).await?);
             Ok(Engine { state, objects, backup: None, postgres: Some(engine) })
         }
         StateKind::Sqlite => {
             let engine = Arc::new(Sqlite::open(&settings.data, Arc::new(SystemClock))?);
-            let objects = file_objects(settings)?;
-            let backup: Arc<dyn backup::Source> = Arc::new(SqliteSource(engine.clone()));
-            Ok(Engine { state: engine, objects, backup: Some(backup), postgres: None })
+            let objects = objects(settings).await?;
+            // A backup holds what lies in the data directory: without the objects it would not be whole.
+            let backup = settings.objects.is_none();
+            let backup = backup.then(|| Arc::new(SqliteSource(engine.clone())) as Arc<dyn backup::Source>);
+            Ok(Engine { state: engine, objects, backup, postgres: None })
         }
     }
+}
+
+/// Where objects lie; a bucket is written to, read and listed before anything relies on it.
+async fn objects(settings: &Settings) -> Result<Arc<dyn Objects>> {
+    let Some(options) = &settings.objects else { return Ok(file_objects(settings)?) };
+    let credentials = squall_engine_objects::Credentials::find(options, |name| std::env::var(name).ok())?;
+    let store = squall_engine_objects::S3Objects::new(options, &credentials)?;
+    store.check().await?;
+    Ok(Arc::new(store))
 }
 
 fn file_objects(settings: &Settings) -> Result<Arc<FileObjects>> {
