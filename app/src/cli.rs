@@ -48,9 +48,12 @@ pub struct Up {
     /// Address to listen on; port 0 takes a free one [default: 127.0.0.1:4566].
     #[arg(long, env = "SQUALL_LISTEN")]
     pub listen: Option<String>,
-    /// State engine: sqlite or memory [default: sqlite].
+    /// State engine: sqlite, memory or postgres://USER:PASSWORD@HOST:PORT/DATABASE [default: sqlite].
     #[arg(long, env = "SQUALL_STATE")]
     pub state: Option<String>,
+    /// Bucket for objects, s3://BUCKET/PREFIX; more settings in squall.toml [default: files in the data directory].
+    #[arg(long, env = "SQUALL_OBJECTS", value_name = "URL")]
+    pub objects: Option<String>,
     /// Account number, twelve digits [default: 000000000000].
     #[arg(long, env = "SQUALL_ACCOUNT")]
     pub account: Option<String>,

@@ -15,7 +15,7 @@ pub struct File {
     pub data: Option<PathBuf>,
     /// Address to listen on. Default `127.0.0.1:4566`.
     pub listen: Option<String>,
-    /// `sqlite` (default) or `memory`.
+    /// `sqlite` (default), `memory`, or `postgres://USER:PASSWORD@HOST:PORT/DATABASE`.
     pub state: Option<String>,
     /// Twelve digits. Default `000000000000`.
     pub account: Option<String>,
@@ -30,15 +30,31 @@ pub struct File {
     /// How functions run; see `docs/operate/configuration.md`.
     #[serde(default)]
     pub runtime: squall_runtime::Options,
+    /// Where objects lie; files in the data directory without it. Since 0.2.
+    #[serde(default)]
+    pub objects: squall_engine_objects::Options,
 }
 
 /// Where state is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum StateKind {
     /// SQLite in the data directory.
     Sqlite,
     /// In memory, gone with the process.
     Memory,
+    /// A PostgreSQL database.
+    Postgres(Box<squall_engine_postgres::Options>),
+}
+
+impl std::fmt::Debug for StateKind {
+    /// Without the password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            StateKind::Sqlite => f.write_str("sqlite"),
+            StateKind::Memory => f.write_str("memory"),
+            StateKind::Postgres(options) => f.write_str(options.shown()),
+        }
+    }
 }
 
 /// Everything, checked.
@@ -62,6 +78,8 @@ pub struct Settings {
     pub isolation: squall_sandbox::Level,
     /// How functions run.
     pub runtime: squall_runtime::Options,
+    /// The bucket for objects; `None`: files in the data directory.
+    pub objects: Option<squall_engine_objects::Options>,
 }
 
 /// The data directory where no setting names one.
@@ -112,7 +130,16 @@ impl Settings {
             domain: up.domain.or(file.domain),
             isolation: isolation(&up.isolation.or(file.isolation).unwrap_or_else(|| "full".into()))?,
             runtime: squall_runtime::Options { sdk_dir: up.sdk_dir.or(file.runtime.sdk_dir.clone()), ..file.runtime },
+            objects: objects(squall_engine_objects::Options {
+                url: up.objects.or(file.objects.url.clone()),
+                ..file.objects
+            })?,
         };
+        if settings.objects.is_some() && matches!(settings.state, StateKind::Memory) {
+            bail!(
+                "--state memory forgets everything with the process, and takes no bucket for objects: leave out [objects]"
+            );
+        }
         if settings.dev && !settings.listen.ip().is_loopback() {
             bail!("--dev accepts any credentials and is for loopback addresses only, not {}", settings.listen);
         }
@@ -132,11 +159,21 @@ fn state(text: &str) -> Result<StateKind> {
     match text {
         "sqlite" => Ok(StateKind::Sqlite),
         "memory" => Ok(StateKind::Memory),
-        _ if text.starts_with("postgres:") => {
-            bail!("--state postgres://… is not served by this version: use sqlite or memory")
+        _ if text.starts_with("postgres://") || text.starts_with("postgresql://") => {
+            // The URL itself is not repeated: it may hold a password.
+            let options = squall_engine_postgres::Options::parse(text).context("--state")?;
+            Ok(StateKind::Postgres(Box::new(options)))
         }
-        _ => bail!("--state {text}: expected sqlite or memory"),
+        _ => bail!("--state {text}: expected sqlite, memory or postgres://USER:PASSWORD@HOST:PORT/DATABASE"),
     }
+}
+
+fn objects(options: squall_engine_objects::Options) -> Result<Option<squall_engine_objects::Options>> {
+    if options == squall_engine_objects::Options::default() {
+        return Ok(None);
+    }
+    options.location()?;
+    Ok(Some(options))
 }
 
 fn account(text: &str) -> Result<AccountId> {
@@ -177,9 +214,10 @@ mod tests {
     #[test]
     fn settings_that_cannot_be_used_are_refused_by_name() {
         type Change = fn(&mut Up);
-        let cases: [(Change, &str); 6] = [
+        let cases: [(Change, &str); 7] = [
             (|u| u.listen = Some("nowhere".into()), "--listen"),
-            (|u| u.state = Some("postgres://x".into()), "not served"),
+            (|u| u.state = Some("mysql://x".into()), "expected sqlite"),
+            (|u| u.state = Some("postgres://u:secret@h/d?sslmode=some".into()), "sslmode=some"),
             (|u| u.account = Some("12".into()), "--account"),
             (|u| u.region = Some("US".into()), "--region"),
             (|u| u.isolation = Some("some".into()), "--isolation"),
@@ -193,13 +231,19 @@ mod tests {
         ];
         for (change, part) in cases {
             let error = format!("{:#}", up(change).expect_err(part));
-            assert!(error.contains(part), "{error}");
+            assert!(error.contains(part) && !error.contains("secret"), "{error}");
         }
+        let good = up(|u| u.state = Some("postgres://u:secret@db.example/cloud".into())).expect("a URL");
+        let shown = format!("{good:?}");
+        assert!(shown.contains("db.example") && !shown.contains("secret"), "{shown}");
     }
 
     #[test]
     fn unknown_keys_of_the_file_are_errors() {
         assert!(toml::from_str::<File>("listen = \"127.0.0.1:1\"\n[runtime]\nconcurrency = 10\n").is_ok());
+        let error =
+            toml::from_str::<File>("[objects]\nurl = \"s3://b\"\nsecret = \"x\"").expect_err("typo").to_string();
+        assert!(error.contains("secret"), "{error}");
         let error = toml::from_str::<File>("lisen = \"x\"").expect_err("typo").to_string();
         assert!(error.contains("lisen"), "{error}");
     }

@@ -96,7 +96,11 @@ impl Pages {
                 body: Bytes::new(),
                 stream: Some(backup::stream(source.clone(), self.data.clone())),
             },
-            None => fault(409, "state is in memory: there is nothing durable to back up"),
+            None => fault(
+                409,
+                "only a cloud whose state and objects lie in its data directory is backed up this way: \
+                 use the tools of the database and of the object store",
+            ),
         }
     }
 }

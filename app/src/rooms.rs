@@ -10,6 +10,7 @@ use squall_apigateway::ApiGateway;
 use squall_dynamodb::DynamoDb;
 use squall_engine_files::{FileObjects, MemoryObjects};
 use squall_engine_memory::Memory;
+use squall_engine_postgres::Postgres;
 use squall_engine_sqlite::Sqlite;
 use squall_gateway::{Gateway, Options, Parts};
 use squall_iam::Iam;
@@ -21,7 +22,7 @@ use squall_service::{Deps, Identity, Invoke, LogSink, Room};
 use squall_store::State;
 use squall_store::objects::Objects;
 use squall_triggers::Triggers;
-use squall_types::{SystemClock, SystemRandom};
+use squall_types::{Random as _, SystemClock, SystemRandom};
 use std::any::Any;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -47,17 +48,21 @@ pub struct Cloud {
     sandbox: Sandbox,
     logs: Arc<Logs>,
     triggers: Triggers,
+    postgres: Option<Postgres>,
     _lock: std::fs::File,
 }
 
 impl Cloud {
-    /// Stops functions, writes what the logs still hold, closes the sandbox.
+    /// Stops functions, writes what the logs still hold, closes the sandbox, gives the state free.
     pub async fn shutdown(self) {
         // Batches in flight end; what does not by then is handed over again by the next start.
         let _ = tokio::time::timeout(DRAIN, self.triggers.shutdown()).await;
         self.runtime.shutdown(DRAIN).await;
         self.logs.shutdown().await;
         self.sandbox.shutdown().await;
+        if let Some(postgres) = self.postgres {
+            postgres.close().await;
+        }
     }
 }
 
@@ -65,6 +70,7 @@ struct Engine {
     state: Arc<dyn State>,
     objects: Arc<dyn Objects>,
     backup: Option<Arc<dyn backup::Source>>,
+    postgres: Option<Postgres>,
 }
 
 struct SqliteSource(Arc<Sqlite>);
@@ -76,24 +82,63 @@ impl backup::Source for SqliteSource {
     }
 }
 
-fn open(settings: &Settings) -> Result<Engine> {
-    match settings.state {
+async fn open(settings: &Settings) -> Result<Engine> {
+    match &settings.state {
         StateKind::Memory => Ok(Engine {
             state: Arc::new(Memory::new(Arc::new(SystemClock))),
             objects: Arc::new(MemoryObjects::default()),
             backup: None,
+            postgres: None,
         }),
+        StateKind::Postgres(options) => {
+            let options = options.as_ref().clone().node(node_name(&settings.data)?);
+            let engine = Postgres::open(options).await?;
+            let (state, objects) = (Arc::new(engine.clone()), objects(settings).await?);
+            Ok(Engine { state, objects, backup: None, postgres: Some(engine) })
+        }
         StateKind::Sqlite => {
             let engine = Arc::new(Sqlite::open(&settings.data, Arc::new(SystemClock))?);
-            let objects = settings.data.join("objects");
-            let objects = FileObjects::open(&objects).with_context(|| format!("open {}", objects.display()))?;
-            Ok(Engine {
-                state: engine.clone(),
-                objects: Arc::new(objects),
-                backup: Some(Arc::new(SqliteSource(engine))),
-            })
+            let objects = objects(settings).await?;
+            // A backup holds what lies in the data directory: without the objects it would not be whole.
+            let backup = settings.objects.is_none();
+            let backup = backup.then(|| Arc::new(SqliteSource(engine.clone())) as Arc<dyn backup::Source>);
+            Ok(Engine { state: engine, objects, backup, postgres: None })
         }
     }
+}
+
+/// Where objects lie; a bucket is written to, read and listed before anything relies on it.
+async fn objects(settings: &Settings) -> Result<Arc<dyn Objects>> {
+    let Some(options) = &settings.objects else { return Ok(file_objects(settings)?) };
+    let credentials = squall_engine_objects::Credentials::find(options, |name| std::env::var(name).ok())?;
+    let store = squall_engine_objects::S3Objects::new(options, &credentials)?;
+    store.check().await?;
+    Ok(Arc::new(store))
+}
+
+fn file_objects(settings: &Settings) -> Result<Arc<FileObjects>> {
+    let folder = settings.data.join("objects");
+    Ok(Arc::new(FileObjects::open(&folder).with_context(|| format!("open {}", folder.display()))?))
+}
+
+/// The name under which a shared database knows this data directory's server, made once: after a crash the next server
+/// of the same directory takes over at once.
+fn node_name(data: &Path) -> Result<String> {
+    let path = data.join("node");
+    match std::fs::read_to_string(&path) {
+        Ok(name) if !name.trim().is_empty() => return Ok(name.trim().to_owned()),
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
+    }
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host: String = host.trim().chars().filter(char::is_ascii_graphic).take(40).collect();
+    let mut bytes = [0; 6];
+    SystemRandom.fill(&mut bytes);
+    let unique: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let name = format!("{host}-{unique}");
+    std::fs::write(&path, &name).with_context(|| format!("write {}", path.display()))?;
+    Ok(name)
 }
 
 /// Builds everything; `address` is where the gateway will listen.
@@ -105,7 +150,7 @@ pub async fn build(settings: &Settings, address: SocketAddr) -> Result<Cloud> {
     let lock = lock(&settings.data)?;
     // The spawner starts while the state is opened: neither waits for the other.
     let sandbox = tokio::spawn(Sandbox::start(sandbox_options(settings)?));
-    let engine = open(settings)?;
+    let engine = open(settings).await?;
     let deps = Deps {
         state: engine.state,
         objects: engine.objects,
@@ -164,7 +209,8 @@ pub async fn build(settings: &Settings, address: SocketAddr) -> Result<Cloud> {
     endpoint.connect(gateway.clone());
     // Now functions that are called find the cloud's endpoint.
     let triggers = triggers(&deps, &lambda, &dynamodb).await;
-    Ok(Cloud { gateway, root: iam.root_credentials(), runtime, sandbox, logs, triggers, _lock: lock })
+    let (root, postgres) = (iam.root_credentials(), engine.postgres);
+    Ok(Cloud { gateway, root, runtime, sandbox, logs, triggers, postgres, _lock: lock })
 }
 
 fn sandbox_options(settings: &Settings) -> Result<squall_sandbox::Options> {

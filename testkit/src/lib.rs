@@ -5,11 +5,13 @@
 //! to stderr is printed when the test fails. Everything here blocks and panics on failure: it is for tests.
 
 mod http;
+mod postgres;
 mod process;
 mod server;
 mod tools;
 
 pub use http::{Response, send, signed};
+pub use postgres::{Postgres, PostgresOptions, SHARED_ENV, postgres_bin, postgres_schema};
 pub use process::{Finished, is_alive, run, signal, until};
 pub use server::{Credentials, Options, Server};
 pub use tools::{clients, node_modules, python, repository, sdk_dir, squall};

@@ -42,6 +42,8 @@ pub struct Options {
     pub env: Vec<(String, String)>,
     /// Data directory; without it a temporary one.
     pub data: Option<PathBuf>,
+    /// `--state`; without it the engine that `SQUALL_TEST_STATE` names, else the program's default.
+    pub state: Option<String>,
     /// Leaves out `--sdk-dir`, so that SDKs are installed from the registries.
     pub installs_sdks: bool,
 }
@@ -91,7 +93,9 @@ impl Server {
     /// Starts a server on a free port.
     #[must_use]
     #[track_caller]
-    pub fn start_with(options: Options) -> Self {
+    pub fn start_with(mut options: Options) -> Self {
+        // Chosen once, so that a server started again finds its state.
+        options.state = options.state.or_else(state_of_environment);
         let temp = tempfile::Builder::new().prefix("squall-test-").tempdir().expect("make a temporary folder");
         configure(temp.path());
         let data = options.data.clone().unwrap_or_else(|| temp.path().join("data"));
@@ -295,6 +299,15 @@ impl Drop for Server {
     }
 }
 
+/// The engine that tests are asked to run on: `sqlite`, `memory`, or `postgres` for an empty schema of a private server.
+fn state_of_environment() -> Option<String> {
+    match std::env::var("SQUALL_TEST_STATE").ok()?.as_str() {
+        "" => None,
+        "postgres" => Some(crate::postgres_schema()),
+        other => Some(other.to_owned()),
+    }
+}
+
 fn clean(program: &Path) -> Command {
     let mut command = Command::new(program);
     for name in FOREIGN {
@@ -325,6 +338,9 @@ fn launch(options: &Options, data: &Path, folder: &Path, listen: &str) -> Result
     command.arg("up").arg("--data").arg(data).args(["--listen", listen]);
     if !options.installs_sdks {
         command.arg("--sdk-dir").arg(tools::sdk_dir());
+    }
+    if !options.args.iter().any(|arg| arg == "--state") {
+        command.args(options.state.iter().flat_map(|state| ["--state", state]));
     }
     command.args(&options.args).envs(options.env.iter().map(|(n, v)| (n, v))).current_dir(folder);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);

@@ -14,6 +14,9 @@ pub struct TestArgs {
     /// Installs nothing and leaves out the end-to-end tests (the package in tests/).
     #[arg(long)]
     quick: bool,
+    /// The state engine under the servers of the end-to-end tests.
+    #[arg(long, value_parser = ["sqlite", "memory", "postgres"])]
+    state: Option<String>,
     /// Further arguments of `cargo test`, such as `-p squall-dynamodb` in place of the whole workspace, or `-- NAME`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     cargo: Vec<OsString>,
@@ -34,6 +37,7 @@ pub fn test(root: &Path, args: &TestArgs) -> Result<bool> {
     }
     let mut command = cargo(root);
     command.args(["test", "--no-fail-fast"]).envs(vars);
+    command.envs(args.state.iter().map(|state| ("SQUALL_TEST_STATE", state)));
     if !picks {
         command.arg("--workspace");
         if args.quick {
@@ -56,7 +60,7 @@ pub fn check(root: &Path) -> Result<bool> {
     codegen::run(root, &codegen::Args::checking())?;
     eprintln!("xtask: clippy");
     succeed(cargo(root).args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
-    test(root, &TestArgs { quick: false, cargo: Vec::new() })
+    test(root, &TestArgs { quick: false, state: None, cargo: Vec::new() })
 }
 
 /// Passed and failed tests of all test programs.

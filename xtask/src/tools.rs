@@ -15,8 +15,16 @@ const REQUIREMENTS: &str = include_str!("../tools/requirements.txt");
 const PACKAGE_JSON: &str = include_str!("../tools/package.json");
 
 /// Programs of the system that tests use, with the Debian package that has each.
-const PROGRAMS: &[(&str, &str)] =
-    &[("curl", "curl"), ("mkfs.ext4", "e2fsprogs"), ("node", "nodejs"), ("npm", "npm"), ("python3", "python3")];
+const PROGRAMS: &[(&str, &str)] = &[
+    ("curl", "curl"),
+    ("mkfs.ext4", "e2fsprogs"),
+    ("node", "nodejs"),
+    ("npm", "npm"),
+    ("postgres", "postgresql"),
+    ("python3", "python3"),
+];
+/// Where Debian keeps the programs of PostgreSQL's versions.
+const POSTGRES: &str = "/usr/lib/postgresql";
 
 /// Installs what is missing; answers the environment variables by which tests find it.
 pub fn prepare() -> Result<Vec<(&'static str, PathBuf)>> {
@@ -114,7 +122,8 @@ fn run(command: &mut Command) -> Result<()> {
 fn is_found(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     let system = ["/usr/sbin", "/sbin"].map(PathBuf::from);
-    env::split_paths(&path).chain(system).any(|folder| folder.join(program).is_file())
+    let versions = fs::read_dir(POSTGRES).into_iter().flatten().flatten().map(|version| version.path().join("bin"));
+    env::split_paths(&path).chain(system).chain(versions).any(|folder| folder.join(program).is_file())
 }
 
 fn is_root() -> bool {

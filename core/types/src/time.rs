@@ -37,6 +37,12 @@ impl Millis {
 pub trait Clock: Send + Sync {
     /// The time now.
     fn now(&self) -> Millis;
+
+    /// Whether it goes on without being asked. Who waits for a time may sleep until then only if it does; a clock that
+    /// a test moves by hand must be looked at again and again.
+    fn runs_by_itself(&self) -> bool {
+        true
+    }
 }
 
 /// The system's clock.
@@ -70,5 +76,9 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn now(&self) -> Millis {
         Millis(self.0.load(Ordering::SeqCst))
+    }
+
+    fn runs_by_itself(&self) -> bool {
+        false
     }
 }

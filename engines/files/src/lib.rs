@@ -3,16 +3,27 @@
 //! A file is written to `.tmp`, synced, renamed and its folder synced, so that a name either has its old bytes, its new bytes
 //! or is absent, whenever the power goes. Leftovers in `.tmp` are removed at open.
 
+mod memory;
+mod write;
+
+pub use memory::MemoryObjects;
+
 use async_trait::async_trait;
-use parking_lot::RwLock;
+use futures_util::StreamExt as _;
+use futures_util::stream;
 use squall_store::Bytes;
-use squall_store::objects::{ObjectError, Objects, is_valid_name};
-use std::collections::BTreeMap;
+use squall_store::objects::{Chunks, ObjectError, Objects, check_name, io_error};
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use write::Draft;
+
+/// Bytes of a chunk that is read.
+const CHUNK_BYTES: usize = 256 << 10;
 
 /// Objects under one folder of this machine. Cheap to clone.
 #[derive(Clone)]
@@ -36,55 +47,74 @@ impl FileObjects {
         Ok(Self { root: Arc::new(root.to_owned()), next: Arc::default() })
     }
 
+    fn draft(&self, name: &str) -> Draft {
+        let n = self.next.fetch_add(1, Ordering::Relaxed);
+        Draft::new(self.root.clone(), self.root.join(".tmp").join(n.to_string()), self.root.join(name))
+    }
+
     async fn run<T: Send + 'static>(
         &self,
         action: &'static str,
         name: &str,
-        work: impl FnOnce(&Path, &Path) -> io::Result<T> + Send + 'static,
+        work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
     ) -> Result<T, ObjectError> {
-        if !is_valid_name(name) {
-            return Err(ObjectError::Name(name.to_owned()));
-        }
-        let (root, path) = (self.root.clone(), self.root.join(name));
-        let done = tokio::task::spawn_blocking(move || work(&root, &path)).await;
-        let done = done.unwrap_or_else(|e| Err(io::Error::other(e)));
-        done.map_err(|source| ObjectError::Io { action, name: name.to_owned(), source })
+        check_name(name)?;
+        let path = self.root.join(name);
+        blocking(move || work(&path)).await.map_err(io_error(action, name))
     }
 }
 
-fn write_whole(root: &Path, path: &Path, tmp: &Path, bytes: &[u8]) -> io::Result<()> {
-    let parent = path.parent().unwrap_or(root);
-    fs::create_dir_all(parent)?;
-    let mut file = File::create(tmp)?;
-    file.write_all(bytes)?;
-    file.sync_data()?;
-    fs::rename(tmp, path)?;
-    // New folders are entries of their parents: sync up to the root.
-    let mut dir = Some(parent);
-    while let Some(d) = dir {
-        File::open(d)?.sync_all()?;
-        dir = if d == root { None } else { d.parent() };
-    }
-    Ok(())
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(io::Error::other(e)))
 }
 
 fn or_absent<T>(r: io::Result<T>) -> io::Result<Option<T>> {
     match r {
         Ok(t) => Ok(Some(t)),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        // A folder of objects is no object.
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         Err(e) => Err(e),
     }
 }
 
-fn collect(dir: &Path, name: &str, out: &mut Vec<String>) -> io::Result<()> {
+fn read_range(path: &Path, range: Range<u64>) -> io::Result<Option<Bytes>> {
+    let Some(mut file) = or_absent(File::open(path))? else { return Ok(None) };
+    file.seek(SeekFrom::Start(range.start))?;
+    let mut bytes = Vec::new();
+    file.take(range.end.saturating_sub(range.start)).read_to_end(&mut bytes)?;
+    Ok(Some(bytes.into()))
+}
+
+/// The next chunk of an open file; `None` at its end.
+async fn read_chunk(mut file: File) -> Option<(io::Result<Bytes>, Option<File>)> {
+    let read = blocking(move || {
+        let mut bytes = vec![0; CHUNK_BYTES];
+        let length = file.read(&mut bytes)?;
+        bytes.truncate(length);
+        Ok((Bytes::from(bytes), file))
+    });
+    match read.await {
+        Ok((bytes, _)) if bytes.is_empty() => None,
+        Ok((bytes, file)) => Some((Ok(bytes), Some(file))),
+        Err(e) => Some((Err(e), None)),
+    }
+}
+
+fn collect(dir: &Path, name: &str, prefix: &str, out: &mut Vec<String>) -> io::Result<()> {
     for entry in or_absent(fs::read_dir(dir))?.into_iter().flatten() {
         let entry = entry?;
         let Ok(file) = entry.file_name().into_string() else { continue };
-        if file == ".tmp" {
+        let full = if name.is_empty() { file } else { format!("{name}/{file}") };
+        // Only folders that lie on the way to the prefix, or below it, are looked into.
+        let on_the_way = full.starts_with(prefix) || prefix.starts_with(&format!("{full}/"));
+        if full == ".tmp" || !on_the_way {
             continue;
         }
-        let full = if name.is_empty() { file } else { format!("{name}/{file}") };
-        if entry.file_type()?.is_dir() { collect(&entry.path(), &full, out)? } else { out.push(full) }
+        if entry.file_type()?.is_dir() {
+            collect(&entry.path(), &full, prefix, out)?;
+        } else if full.starts_with(prefix) {
+            out.push(full);
+        }
     }
     Ok(())
 }
@@ -92,91 +122,61 @@ fn collect(dir: &Path, name: &str, out: &mut Vec<String>) -> io::Result<()> {
 #[async_trait]
 impl Objects for FileObjects {
     async fn put(&self, name: &str, bytes: Bytes) -> Result<(), ObjectError> {
-        let n = self.next.fetch_add(1, Ordering::Relaxed);
-        self.run("write", name, move |root, path| {
-            write_whole(root, path, &root.join(".tmp").join(n.to_string()), &bytes)
-        })
-        .await
+        check_name(name)?;
+        let mut draft = self.draft(name);
+        let work = move || {
+            draft.write(&bytes)?;
+            draft.publish()
+        };
+        blocking(work).await.map(drop).map_err(io_error("write", name))
+    }
+
+    async fn put_stream(&self, name: &str, mut body: Chunks) -> Result<u64, ObjectError> {
+        check_name(name)?;
+        let mut draft = self.draft(name);
+        let write = async {
+            while let Some(chunk) = body.next().await {
+                let chunk = chunk?;
+                draft = blocking(move || draft.write(&chunk).map(|()| draft)).await?;
+            }
+            blocking(move || draft.publish()).await
+        };
+        write.await.map_err(io_error("write", name))
     }
 
     async fn get(&self, name: &str) -> Result<Option<Bytes>, ObjectError> {
-        self.run("read", name, |_, path| Ok(or_absent(fs::read(path))?.map(Bytes::from))).await
+        self.run("read", name, |path| Ok(or_absent(fs::read(path))?.map(Bytes::from))).await
+    }
+
+    async fn get_range(&self, name: &str, range: Range<u64>) -> Result<Option<Bytes>, ObjectError> {
+        self.run("read", name, |path| read_range(path, range)).await
+    }
+
+    async fn get_stream(&self, name: &str) -> Result<Option<Chunks>, ObjectError> {
+        let file = self.run("read", name, |path| or_absent(File::open(path))).await?;
+        Ok(file.map(|file| {
+            let next = |file: Option<File>| async move { read_chunk(file?).await };
+            stream::unfold(Some(file), next).boxed()
+        }))
+    }
+
+    async fn length(&self, name: &str) -> Result<Option<u64>, ObjectError> {
+        self.run("read", name, |path| Ok(or_absent(fs::metadata(path))?.filter(fs::Metadata::is_file).map(|m| m.len())))
+            .await
     }
 
     async fn delete(&self, name: &str) -> Result<(), ObjectError> {
-        self.run("delete", name, |_, path| or_absent(fs::remove_file(path)).map(|_| ())).await
+        self.run("delete", name, |path| or_absent(fs::remove_file(path)).map(drop)).await
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>, ObjectError> {
         let (root, wanted) = (self.root.clone(), prefix.to_owned());
         let work = move || {
             let mut out = Vec::new();
-            collect(&root, "", &mut out)?;
-            out.retain(|n| n.starts_with(&wanted));
+            collect(&root, "", &wanted, &mut out)?;
             out.sort_unstable();
             Ok(out)
         };
-        let done = tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(io::Error::other(e)));
-        done.map_err(|source| ObjectError::Io { action: "list", name: prefix.to_owned(), source })
-    }
-}
-
-/// Objects in memory, gone with the process.
-#[derive(Default)]
-pub struct MemoryObjects(RwLock<BTreeMap<String, Bytes>>);
-
-#[async_trait]
-impl Objects for MemoryObjects {
-    async fn put(&self, name: &str, bytes: Bytes) -> Result<(), ObjectError> {
-        if !is_valid_name(name) {
-            return Err(ObjectError::Name(name.to_owned()));
-        }
-        self.0.write().insert(name.to_owned(), bytes);
-        Ok(())
-    }
-
-    async fn get(&self, name: &str) -> Result<Option<Bytes>, ObjectError> {
-        Ok(self.0.read().get(name).cloned())
-    }
-
-    async fn delete(&self, name: &str) -> Result<(), ObjectError> {
-        self.0.write().remove(name);
-        Ok(())
-    }
-
-    async fn list(&self, prefix: &str) -> Result<Vec<String>, ObjectError> {
-        Ok(self
-            .0
-            .read()
-            .range(prefix.to_owned()..)
-            .map(|(k, _)| k)
-            .take_while(|k| k.starts_with(prefix))
-            .cloned()
-            .collect())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    async fn check(o: &dyn Objects) {
-        o.put("lambda/a.zip", Bytes::from_static(b"one")).await.unwrap();
-        o.put("lambda/a.zip", Bytes::from_static(b"two")).await.unwrap();
-        o.put("lambda/b/c", Bytes::from_static(b"3")).await.unwrap();
-        assert_eq!(o.get("lambda/a.zip").await.unwrap().as_deref(), Some(&b"two"[..]));
-        assert_eq!(o.get("lambda/none").await.unwrap(), None);
-        assert_eq!(o.list("lambda/").await.unwrap(), ["lambda/a.zip", "lambda/b/c"]);
-        o.delete("lambda/a.zip").await.unwrap();
-        o.delete("lambda/a.zip").await.unwrap();
-        assert_eq!(o.list("").await.unwrap(), ["lambda/b/c"]);
-        assert!(matches!(o.put("../x", Bytes::new()).await, Err(ObjectError::Name(_))));
-    }
-
-    #[tokio::test]
-    async fn both_stores_behave_the_same() {
-        let dir = tempfile::tempdir().unwrap();
-        check(&FileObjects::open(dir.path()).unwrap()).await;
-        check(&MemoryObjects::default()).await;
+        blocking(work).await.map_err(io_error("list", prefix))
     }
 }

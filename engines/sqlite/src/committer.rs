@@ -108,7 +108,7 @@ impl Committer {
         loop {
             let now = self.clock.now();
             if self.backlog.is_empty() && !self.parked.is_due(now) {
-                let pause = self.parked.pause(now);
+                let pause = self.parked.pause(now, self.clock.runs_by_itself());
                 if !self.inbox.wait(&mut self.backlog, pause) {
                     break;
                 }

@@ -15,14 +15,16 @@ use rusqlite::{Connection, OpenFlags};
 use crate::committer::checkpoint;
 use crate::inbox::{Inbox, Job};
 
-/// Pages of 4 KiB in the log after which a checkpoint begins.
-const SOFT_PAGES: i32 = 8_192;
+/// Pages of 4 KiB in the log after which a checkpoint begins, and the stretch after which a log that could not be ended is
+/// tried again. The longer, the fewer pages are copied twice and the more of them lie side by side: copying 8,192 pages
+/// of a table of 67,000 took 108 ms, 24,576 took 185 ms.
+const SOFT_PAGES: i32 = 24_576;
 /// Pages in the log after which the committer is asked to end it.
-const HARD_PAGES: i64 = 24_576;
+const HARD_PAGES: i64 = SOFT_PAGES as i64;
 /// Pages left that are quick enough to copy between two batches.
-const REST_PAGES: i64 = 512;
+const REST_PAGES: i64 = 1_024;
 /// Passes of one checkpoint.
-const PASSES: usize = 6;
+const PASSES: usize = 4;
 /// Time between two sweeps, and between two checkpoints of a quiet state.
 const TICK: Duration = Duration::from_secs(10);
 

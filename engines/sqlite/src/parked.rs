@@ -8,9 +8,10 @@ use squall_types::Millis;
 
 use crate::inbox::Waiter;
 
-/// Longest time between two looks while somebody waits: due times follow the engine's clock, which a test moves by
-/// hand.
-const LOOK: Duration = Duration::from_millis(50);
+/// Longest time between two looks while somebody waits: the system's clock may be set, or the machine may have slept.
+const LOOK: Duration = Duration::from_secs(5);
+/// The same where a test moves the clock by hand.
+const LOOK_BY_HAND: Duration = Duration::from_millis(5);
 
 #[derive(Default)]
 struct Line {
@@ -104,13 +105,13 @@ impl Parked {
         self.lines.contains_key(&queue)
     }
 
-    /// How long the committer may sleep; `None`: nobody waits.
-    pub fn pause(&self, now: Millis) -> Option<Duration> {
+    /// How long the committer may sleep; `None`: nobody waits. Waiting alone wakes nobody: an idle server is idle.
+    pub fn pause(&self, now: Millis, runs_by_itself: bool) -> Option<Duration> {
         if self.lines.is_empty() {
             return None;
         }
         let millis = u64::try_from(self.wake.saturating_sub(now.0)).unwrap_or(0);
-        Some(Duration::from_millis(millis.max(1)).min(LOOK))
+        Some(Duration::from_millis(millis.max(1)).min(if runs_by_itself { LOOK } else { LOOK_BY_HAND }))
     }
 
     /// Whether serving anybody need not reach the disk.

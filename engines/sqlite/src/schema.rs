@@ -13,6 +13,9 @@ const APPLICATION: i64 = 0x5351_4c53;
 pub(crate) const VERSION: i64 = 1;
 /// Bits of a stamp below the epoch.
 const STAMP_BITS: u32 = 36;
+/// A log up to this length is written over from its beginning; a longer one is cut back. Growing a file costs the sync of a
+/// batch twice the time (0.59 against 0.33 ms for 64 pages), so the length of every normal cycle is kept.
+const LOG_KEPT: u64 = 256 << 20;
 /// 2020-01-01, where epochs begin.
 const EPOCH_BEGIN: i64 = 1_577_836_800_000;
 
@@ -129,10 +132,10 @@ pub(crate) fn writer(path: &Path) -> Result<Connection, OpenError> {
     let setup = || -> rusqlite::Result<()> {
         conn.busy_timeout(Duration::from_secs(5))?;
         conn.set_prepared_statement_cache_capacity(64);
-        conn.execute_batch(
+        conn.execute_batch(&format!(
             "pragma journal_mode = wal; pragma synchronous = full; pragma wal_autocheckpoint = 0;
-             pragma journal_size_limit = 67108864; pragma cache_size = -16384; pragma temp_store = memory;",
-        )?;
+             pragma journal_size_limit = {LOG_KEPT}; pragma cache_size = -16384; pragma temp_store = memory;"
+        ))?;
         if conn.query_row("pragma user_version", [], |row| row.get::<_, i64>(0))? == 0 {
             let pragmas = format!("pragma application_id = {APPLICATION}; pragma user_version = {VERSION};");
             conn.execute_batch(&format!("begin immediate; {SCHEMA} {pragmas} commit;"))?;

@@ -4,6 +4,7 @@
 
 mod checks;
 mod dumps;
+pub mod objects;
 mod queues;
 mod random;
 mod rows;

@@ -1,0 +1,290 @@
+//! Reads: points merged into one statement, everything else at a snapshot of its own.
+
+use std::collections::HashMap;
+use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use squall_store::engine::{Scan, Step as Walk, is_empty, is_live};
+use squall_store::{Bytes, Error, Key, Page, Part, Queue, Range, ReadOp, ReadOut, Result, Row, Stamp};
+use squall_types::Millis;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use crate::conn::{Conn, Params, Step, Trouble, answered};
+use crate::load;
+use crate::overlay::Record;
+use crate::shared::Shared;
+
+/// Keys of one merged statement.
+const MERGED: usize = 1_024;
+/// Connections for reads that need a snapshot.
+const SNAPSHOTS: usize = 6;
+/// Rows of the first statement of a range, rows at most, and bytes that a statement should bring.
+const CHUNK: usize = 48;
+const CHUNK_MAX: usize = 1_024;
+const CHUNK_BYTES: usize = 1 << 20;
+
+const GET_KV: &str = "select k, v, ver, exp from kv where k = any($1)";
+const GET_BOTH: &str = "select k, v, ver, exp from kv where k = any($1)
+  union all select k, v, ver, exp from ix where k = any($2)";
+const BEGIN: &str = "begin isolation level repeatable read read only";
+const COMMIT: &str = "commit";
+const DEPTH: &str = "select count(*) filter (where due <= $2), count(*) filter (where due > $2 and lease <> 0),
+  count(*) filter (where due > $2 and lease = 0) from due where queue = $1";
+const HEAD: &str = "select seq from heads where stream = $1 and part = $2";
+const RANGES: [[&str; 2]; 2] = [
+    [
+        "select k, v, ver, exp from kv where k >= $1 and k < $2 and (exp is null or exp > $3) order by k limit $4",
+        "select k, v, ver, exp from kv where k >= $1 and k < $2 and (exp is null or exp > $3) order by k desc limit $4",
+    ],
+    [
+        "select k, v, ver, exp from ix where k >= $1 and k < $2 and (exp is null or exp > $3) order by k limit $4",
+        "select k, v, ver, exp from ix where k >= $1 and k < $2 and (exp is null or exp > $3) order by k desc limit $4",
+    ],
+];
+
+/// Points that somebody reads.
+pub(crate) struct Points {
+    pub keys: Vec<Key>,
+    pub reply: oneshot::Sender<Result<Vec<ReadOut>>>,
+    pub since: Instant,
+}
+
+/// One of the tasks that read points: each takes what waits, while the others' statements are under way.
+pub(crate) async fn points(shared: Arc<Shared>, asks: Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<Points>>>) {
+    let mut conn: Option<Conn> = None;
+    loop {
+        let mut batch = Vec::new();
+        {
+            let mut asks = asks.lock().await;
+            match asks.recv().await {
+                Some(points) => batch.push(points),
+                None => return,
+            }
+            let mut keys = 0;
+            while keys < MERGED {
+                let Ok(points) = asks.try_recv() else { break };
+                keys += points.keys.len();
+                batch.push(points);
+            }
+        }
+        let found = loop {
+            match get(&shared, &mut conn, &batch).await {
+                Ok(found) => break Ok(found),
+                Err(trouble) => {
+                    conn = None;
+                    let patience = shared.link.options.patience;
+                    if batch.iter().any(|points| points.since.elapsed() > patience) {
+                        break Err(trouble.unavailable());
+                    }
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        };
+        let now = shared.time.now();
+        for Points { keys, reply, .. } in batch {
+            let outs = match &found {
+                Ok(found) => Ok(keys.into_iter().map(|key| ReadOut::Row(live(found, key, now))).collect()),
+                Err(Error::Unavailable(why)) => Err(Error::Unavailable(why.clone())),
+                Err(_) => Err(Error::Unavailable("the read failed".into())),
+            };
+            drop(reply.send(outs));
+        }
+    }
+}
+
+fn live(found: &HashMap<Key, Record>, key: Key, now: Millis) -> Option<Row> {
+    let record = found.get(&key).filter(|record| is_live(record.exp, now))?;
+    Some(Row { key, value: record.value.clone(), ver: record.ver })
+}
+
+async fn get(
+    shared: &Shared,
+    slot: &mut Option<Conn>,
+    batch: &[Points],
+) -> std::result::Result<HashMap<Key, Record>, Trouble> {
+    if slot.as_ref().is_none_or(Conn::is_closed) {
+        *slot = Some(shared.link.connect_soon(Duration::from_secs(3)).await.map_err(Trouble::Lost)?);
+    }
+    let Some(conn) = slot else { return Err(Trouble::timed_out()) };
+    let keys = batch.iter().flat_map(|points| &points.keys);
+    let (mut ix, mut kv): (Vec<&[u8]>, Vec<&[u8]>) = (Vec::new(), Vec::new());
+    keys.for_each(|key| if key.is_ix() { ix.push(key.as_bytes()) } else { kv.push(key.as_bytes()) });
+    let rows = if ix.is_empty() {
+        answered(conn.query(GET_KV, &[&kv])).await?
+    } else {
+        answered(conn.query(GET_BOTH, &[&kv, &ix])).await?
+    };
+    rows.iter().map(|row| load::record(row).map_err(Trouble::from)).collect()
+}
+
+/// Connections that are used by one read at a time.
+pub(crate) struct Snapshots {
+    idle: Arc<Mutex<Vec<Conn>>>,
+    places: Semaphore,
+}
+
+impl Default for Snapshots {
+    fn default() -> Self {
+        Snapshots { idle: Arc::default(), places: Semaphore::new(SNAPSHOTS) }
+    }
+}
+
+impl Snapshots {
+    /// A connection for one statement or one snapshot.
+    pub async fn take(&self, shared: &Shared) -> std::result::Result<Conn, Trouble> {
+        loop {
+            let idle = self.idle.lock().pop();
+            match idle {
+                Some(conn) if conn.is_closed() => {}
+                Some(conn) => return Ok(conn),
+                None => return shared.link.connect_soon(Duration::from_secs(3)).await.map_err(Trouble::Lost),
+            }
+        }
+    }
+
+    /// Keeps a connection that is in no transaction for the next one.
+    pub fn put_back(&self, conn: Conn) {
+        let mut idle = self.idle.lock();
+        if idle.len() < SNAPSHOTS {
+            idle.push(conn);
+        }
+    }
+
+    /// Answers the operations at one snapshot.
+    pub async fn read(&self, shared: &Shared, ops: Vec<ReadOp>) -> Result<Vec<ReadOut>> {
+        let _place = self.places.acquire().await.map_err(|_| Error::Unavailable("the engine is closed".into()))?;
+        let now = shared.time.now();
+        let begin = Instant::now();
+        // Nothing was read yet when the beginning fails, so it may be made again.
+        let conn = loop {
+            let begun = match self.take(shared).await {
+                Ok(conn) => answered(conn.query(BEGIN, &[])).await.map(|_| conn),
+                Err(trouble) => Err(trouble),
+            };
+            match begun {
+                Ok(conn) => break conn,
+                Err(trouble) if begin.elapsed() > shared.link.options.patience => return Err(trouble.unavailable()),
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        };
+        let mut outs = Vec::with_capacity(ops.len());
+        let mut ops = ops.into_iter().peekable();
+        while let Some(op) = ops.next() {
+            match op {
+                ReadOp::Get(key) => {
+                    let mut keys = vec![key];
+                    while let Some(ReadOp::Get(key)) = ops.next_if(|op| matches!(op, ReadOp::Get(_))) {
+                        keys.push(key);
+                    }
+                    outs.extend(self::keys(&conn, keys, now).await?);
+                }
+                ReadOp::Range(range) => outs.push(ReadOut::Rows(page(&conn, range, now).await?)),
+                ReadOp::Depth(queue) => outs.push(depth(&conn, queue, now).await?),
+                ReadOp::Head(part) => outs.push(head(&conn, part).await?),
+            }
+        }
+        // The caller need not wait for the end of the snapshot.
+        let idle = Arc::clone(&self.idle);
+        tokio::spawn(async move {
+            if answered(conn.query(COMMIT, &[])).await.is_ok() {
+                idle.lock().push(conn);
+            }
+        });
+        Ok(outs)
+    }
+}
+
+async fn keys(conn: &Conn, keys: Vec<Key>, now: Millis) -> Result<Vec<ReadOut>> {
+    let (mut ix, mut kv): (Vec<&[u8]>, Vec<&[u8]>) = (Vec::new(), Vec::new());
+    keys.iter().for_each(|key| if key.is_ix() { ix.push(key.as_bytes()) } else { kv.push(key.as_bytes()) });
+    let rows = answered(conn.query(GET_BOTH, &[&kv, &ix])).await.map_err(Trouble::unavailable)?;
+    let found: std::result::Result<HashMap<Key, Record>, _> = rows.iter().map(load::record).collect();
+    let found = found.map_err(|error| Error::Corrupt(error.to_string()))?;
+    Ok(keys.into_iter().map(|key| ReadOut::Row(live(&found, key, now))).collect())
+}
+
+async fn depth(conn: &Conn, queue: Queue, now: Millis) -> Result<ReadOut> {
+    let rows = answered(conn.query(DEPTH, &[&queue.0.cast_signed(), &now.0])).await.map_err(Trouble::unavailable)?;
+    let count = |index| rows.first().map_or(0, |row| row.get::<_, i64>(index).unsigned_abs());
+    Ok(ReadOut::Depth { ready: count(0), leased: count(1), delayed: count(2) })
+}
+
+async fn head(conn: &Conn, part: Part) -> Result<ReadOut> {
+    let params = (part.stream.cast_signed(), i32::from(part.part));
+    let rows = answered(conn.query(HEAD, &[&params.0, &params.1])).await.map_err(Trouble::unavailable)?;
+    Ok(ReadOut::Head(rows.first().map_or(0, |row| row.get::<_, i64>(0).unsigned_abs())))
+}
+
+/// The first key at or behind a bound, as bytes.
+fn edge(bound: &Bound<Key>, is_from: bool, default: &[u8]) -> Vec<u8> {
+    let (key, is_behind) = match bound {
+        Bound::Included(key) => (key, !is_from),
+        Bound::Excluded(key) => (key, is_from),
+        Bound::Unbounded => return default.to_vec(),
+    };
+    let mut bytes = key.as_bytes().to_vec();
+    if is_behind {
+        bytes.push(0);
+    }
+    bytes
+}
+
+async fn page(conn: &Conn, range: Range, now: Millis) -> Result<Page> {
+    let (is_ix, reverse, limit) = (range.is_ix(), range.reverse, range.limit);
+    let (mut scan, mut from, mut to) = Scan::new(range);
+    let sql = RANGES[usize::from(is_ix)][usize::from(reverse)];
+    // Behind every key that may be.
+    let last = [0xff; squall_store::limits::KEY_BYTES_MAX + 1];
+    let mut chunk = limit.saturating_add(1).min(CHUNK);
+    while !is_empty(&from, &to) {
+        let (low, high) = (edge(&from, true, &[]), edge(&to, false, &last));
+        let count = chunk as i64;
+        let params: Params<'_> = vec![Box::new(low), Box::new(high), Box::new(now.0), Box::new(count)];
+        let step = [Step::new(sql, params)];
+        let mut answers = answered(conn.pipeline(&step)).await.map_err(Trouble::unavailable)?;
+        let rows = answers.pop().unwrap_or_default();
+        let mut bytes = 0;
+        for row in &rows {
+            let corrupt = |error: tokio_postgres::Error| Error::Corrupt(error.to_string());
+            let (key, value): (&[u8], &[u8]) = (row.try_get(0).map_err(corrupt)?, row.try_get(1).map_err(corrupt)?);
+            bytes += key.len() + value.len();
+            if is_outside(key, &from, &to) {
+                // A group that was jumped over.
+                continue;
+            }
+            let ver = Stamp(row.try_get(2).map_err(corrupt)?);
+            let take = || (Key::from_bytes(key.to_vec()), Bytes::copy_from_slice(value), ver);
+            // A sift that panics is the caller's bug; it ends this read alone.
+            let walk = catch_unwind(AssertUnwindSafe(|| scan.offer(key, value, take)));
+            let bound = match walk.map_err(|_| Error::Panicked("in a sift".into()))? {
+                Walk::Next => Bound::Excluded(Key::from_bytes(key.to_vec())),
+                Walk::Done => return Ok(scan.finish()),
+                Walk::Jump(bound) => bound,
+            };
+            if reverse { to = bound } else { from = bound }
+        }
+        if rows.len() < chunk {
+            break;
+        }
+        let each = (bytes / rows.len().max(1)).max(1);
+        chunk = (CHUNK_BYTES / each).clamp(16, CHUNK_MAX).min(chunk * 4);
+    }
+    Ok(scan.finish())
+}
+
+fn is_outside(key: &[u8], from: &Bound<Key>, to: &Bound<Key>) -> bool {
+    let below = match from {
+        Bound::Included(from) => key < from.as_bytes(),
+        Bound::Excluded(from) => key <= from.as_bytes(),
+        Bound::Unbounded => false,
+    };
+    let above = match to {
+        Bound::Included(to) => key > to.as_bytes(),
+        Bound::Excluded(to) => key >= to.as_bytes(),
+        Bound::Unbounded => false,
+    };
+    below || above
+}

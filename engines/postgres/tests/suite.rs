@@ -1,0 +1,38 @@
+//! The shared suite on PostgreSQL, and random programs compared with the engine in memory.
+
+use std::sync::Arc;
+
+use squall_engine_memory::Memory;
+use squall_engine_postgres::{Options, Postgres};
+use squall_store::suite::{self, Fixture};
+use squall_testkit::postgres_schema;
+use squall_types::{ManualClock, Millis};
+
+fn clock() -> Arc<ManualClock> {
+    Arc::new(ManualClock::new(Millis(1_700_000_000_000)))
+}
+
+fn open(clock: Arc<ManualClock>) -> Postgres {
+    let options = Options::parse(&postgres_schema()).expect("url").clock(clock);
+    let open = Postgres::open(options);
+    tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(open)).expect("open")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_passes_the_suite() {
+    suite::run(|| {
+        let clock = clock();
+        Fixture::manual(Arc::new(open(clock.clone())), clock, ())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_answers_as_memory_does() {
+    for seed in 1..=6 {
+        let clock = clock();
+        let postgres = open(clock.clone());
+        let memory = Memory::new(clock.clone());
+        suite::compare(&memory, &postgres, &clock, seed, 1_000).await;
+    }
+}
