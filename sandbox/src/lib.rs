@@ -27,3 +27,6 @@ pub use probe::{Feature, Report, probe};
 pub use spawner::spawner_main;
 pub use spec::{Exit, Level, Mount, Options, PoolStats, Spec};
 pub use worker::{Control, Worker};
+
+/// The core of zygotes as a shared library (`zygote/README.md`): to be written where an interpreter can load it.
+pub const ZYGOTE_LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/zygote.so"));
