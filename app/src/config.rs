@@ -3,6 +3,7 @@
 use crate::cli::Up;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
+use squall_meter::price::Prices;
 use squall_types::{AccountId, Region};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,12 @@ pub struct File {
     /// How functions run; see `docs/operate/configuration.md`.
     #[serde(default)]
     pub runtime: squall_runtime::Options,
+    /// How usage is kept. Since 0.2.
+    #[serde(default)]
+    pub meter: squall_meter::Options,
+    /// What usage costs. Default: AWS's public list prices. Since 0.2.
+    #[serde(default)]
+    pub prices: Prices,
 }
 
 /// Where state is kept.
@@ -62,6 +69,10 @@ pub struct Settings {
     pub isolation: squall_sandbox::Level,
     /// How functions run.
     pub runtime: squall_runtime::Options,
+    /// How usage is kept.
+    pub meter: squall_meter::Options,
+    /// What usage costs.
+    pub prices: Prices,
 }
 
 /// The data directory where no setting names one.
@@ -112,6 +123,8 @@ impl Settings {
             domain: up.domain.or(file.domain),
             isolation: isolation(&up.isolation.or(file.isolation).unwrap_or_else(|| "full".into()))?,
             runtime: squall_runtime::Options { sdk_dir: up.sdk_dir.or(file.runtime.sdk_dir.clone()), ..file.runtime },
+            meter: file.meter,
+            prices: file.prices,
         };
         if settings.dev && !settings.listen.ip().is_loopback() {
             bail!("--dev accepts any credentials and is for loopback addresses only, not {}", settings.listen);

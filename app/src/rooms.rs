@@ -1,8 +1,8 @@
 //! Puts the cloud together: a line per room.
 
-use crate::backup;
 use crate::config::{Settings, StateKind};
 use crate::internal::Pages;
+use crate::{backup, cost};
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use serde_json::json;
@@ -15,6 +15,7 @@ use squall_gateway::{Gateway, Options, Parts};
 use squall_iam::Iam;
 use squall_lambda::Lambda;
 use squall_logs::Logs;
+use squall_meter::Meter;
 use squall_runtime::{EndpointServer, Launcher, ProcessLauncher, Runtime, SdkState, Source};
 use squall_sandbox::Sandbox;
 use squall_service::{Deps, Identity, Invoke, LogSink, Room};
@@ -45,13 +46,17 @@ pub struct Cloud {
     pub runtime: Runtime,
     sandbox: Sandbox,
     logs: Arc<Logs>,
+    meter: Meter,
     _lock: std::fs::File,
 }
 
 impl Cloud {
-    /// Stops functions, writes what the logs still hold, closes the sandbox.
+    /// Stops functions, writes what the logs and the meter still hold, closes the sandbox.
     pub async fn shutdown(self) {
         self.runtime.shutdown(DRAIN).await;
+        if let Err(e) = self.meter.flush().await {
+            tracing::error!(error = %e, "write what functions used");
+        }
         self.logs.shutdown().await;
         self.sandbox.shutdown().await;
     }
@@ -126,6 +131,8 @@ pub async fn build(settings: &Settings, address: SocketAddr) -> Result<Cloud> {
         deps.random.clone(),
     )
     .context("start the function runtime")?;
+    let meter = Meter::start(deps.state.clone(), deps.clock.clone(), deps.random.clone(), settings.meter.clone());
+    runtime.meter(meter.clone());
     let identity: Arc<dyn Identity> = iam.clone();
     let lambda =
         Lambda::open(deps.clone(), runtime.clone(), identity.clone(), lambda_options(settings, address)).await?;
@@ -138,6 +145,7 @@ pub async fn build(settings: &Settings, address: SocketAddr) -> Result<Cloud> {
     rooms.extend(iam.rooms());
     rooms.extend(apis.rooms());
     let pages = Arc::new(Pages::new(deps.clone(), settings.data.clone(), engine.backup));
+    pages.cost(cost::Page { meter: meter.clone(), prices: settings.prices.clone(), clock: deps.clock.clone() });
     health(&pages, settings, &sandbox, &runtime, &logs);
     let gateway = Gateway::new(
         Options {
@@ -157,7 +165,7 @@ pub async fn build(settings: &Settings, address: SocketAddr) -> Result<Cloud> {
         },
     );
     endpoint.connect(gateway.clone());
-    Ok(Cloud { gateway, root: iam.root_credentials(), runtime, sandbox, logs, _lock: lock })
+    Ok(Cloud { gateway, root: iam.root_credentials(), runtime, sandbox, logs, meter, _lock: lock })
 }
 
 fn sandbox_options(settings: &Settings) -> Result<squall_sandbox::Options> {

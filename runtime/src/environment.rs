@@ -51,7 +51,7 @@ pub async fn spec(engine: &Arc<Engine>, instance: &Arc<Instance>) -> Result<Spec
     Ok(Spec {
         id: format!("{}-{}", function.name, instance.id),
         argv,
-        env: variables(function, &found, &layout, &session, instance.output.stream()),
+        env: variables(instance, &found, &layout, &session),
         code: function.code_dir.clone(),
         opt: function.opt_dir.clone(),
         mounts,
@@ -133,12 +133,12 @@ fn wrap(
 
 /// The environment: AWS's variables, then the function's own.
 fn variables(
-    function: &Function,
+    instance: &Instance,
     found: &Found,
     layout: &Layout,
     session: &SessionCredentials,
-    stream: &str,
 ) -> Vec<(OsString, OsString)> {
+    let function = &instance.function;
     let Layout { task, opt, runtime, .. } = layout;
     let lang = found.prefix_inside.as_deref().unwrap_or("/var/lang");
     let mut env: Vec<(String, String)> = Vec::with_capacity(48 + function.env.len());
@@ -147,8 +147,9 @@ fn variables(
     set("AWS_LAMBDA_FUNCTION_VERSION", function.version.clone());
     set("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", function.memory_mb.to_string());
     set("AWS_LAMBDA_LOG_GROUP_NAME", function.log_group.clone());
-    set("AWS_LAMBDA_LOG_STREAM_NAME", stream.to_owned());
-    set("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".into());
+    set("AWS_LAMBDA_LOG_STREAM_NAME", instance.output.stream().to_owned());
+    let initialization = if instance.is_provisioned { "provisioned-concurrency" } else { "on-demand" };
+    set("AWS_LAMBDA_INITIALIZATION_TYPE", initialization.into());
     set("AWS_LAMBDA_RUNTIME_API", RUNTIME_API.into());
     set("AWS_ENDPOINT_URL", format!("http://{ENDPOINT}"));
     set("AWS_REGION", function.region.clone());

@@ -11,6 +11,7 @@ use crate::pool::{InstanceId, RequestId};
 use crate::{Function, InvokeError, Request};
 use bytes::Bytes;
 use parking_lot::Mutex;
+use squall_meter::{Tally, Usage};
 use squall_service::Outcome;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,9 @@ use tokio::time::Instant;
 const PEAK_FRESH: Duration = Duration::from_millis(250);
 /// Least time that a runtime has to ask for the next event after its answer.
 const NEXT_GRACE: Duration = Duration::from_secs(2);
+
+/// `/tmp` that costs nothing, in MB.
+const TMP_MB_FREE: u32 = 512;
 
 /// The answer of an invocation.
 pub type Reply = Result<Outcome, InvokeError>;
@@ -102,6 +106,10 @@ pub struct Instance {
     pub function: Arc<Function>,
     pub engine: Arc<Engine>,
     pub output: Output,
+    /// Started for provisioned concurrency.
+    pub is_provisioned: bool,
+    /// Counts what it uses.
+    tally: Option<Tally>,
     pub born: Instant,
     pub state: Mutex<State>,
     /// A job lies ready.
@@ -111,7 +119,13 @@ pub struct Instance {
 }
 
 impl Instance {
-    pub fn new(id: InstanceId, function: Arc<Function>, engine: Arc<Engine>, output: Output) -> Self {
+    pub fn new(
+        id: InstanceId,
+        function: Arc<Function>,
+        engine: Arc<Engine>,
+        output: Output,
+        is_provisioned: bool,
+    ) -> Self {
         let state = State {
             phase: Phase::Init,
             worker: None,
@@ -127,9 +141,11 @@ impl Instance {
         };
         Self {
             id,
+            tally: engine.tally(&function),
             function,
             engine,
             output,
+            is_provisioned,
             born: Instant::now(),
             state: Mutex::new(state),
             job_there: Notify::new(),
@@ -296,7 +312,8 @@ impl Instance {
         let report = Report {
             request_id: current.id(),
             duration,
-            init: init.filter(|_| !current.is_bound),
+            // Provisioned concurrency is paid for by time, its init included.
+            init: init.filter(|_| !current.is_bound && !self.is_provisioned),
             memory_mb: function.memory_mb,
             memory_peak_bytes: peak,
             status: said.status,
@@ -310,9 +327,25 @@ impl Instance {
             executed_version: function.version.clone(),
             log_tail,
         };
+        self.count(report.billed_ms(), outcome.function_error.is_some());
         // Counted out first: a caller with reserved concurrency 1 may send its next request at once.
         self.engine.answered(current.request);
         let _ = current.reply.send(Ok(outcome));
+    }
+
+    /// Adds an invocation to what the function has used.
+    fn count(&self, billed_ms: u64, is_error: bool) {
+        let Some(tally) = &self.tally else { return };
+        let mb_ms = billed_ms * u64::from(self.function.memory_mb);
+        let (own, on_demand) = if self.is_provisioned { (mb_ms, 0) } else { (0, mb_ms) };
+        tally.add(Usage {
+            requests: 1,
+            errors: u64::from(is_error),
+            mb_ms: on_demand,
+            provisioned_run_mb_ms: own,
+            provisioned_mb_ms: 0,
+            tmp_mb_ms: billed_ms * u64::from(self.function.tmp_mb.saturating_sub(TMP_MB_FREE)),
+        });
     }
 
     fn tell(&self, current: &Current, ending: Ending) -> Told {

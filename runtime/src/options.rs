@@ -1,9 +1,11 @@
 //! Options of the crate.
 
+use crate::keepalive::{KeepAlive, Policy};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What the operator can set, in the section `[runtime]`. Since 0.1.
 #[derive(Clone, Debug, Deserialize)]
@@ -20,8 +22,17 @@ pub struct Options {
     pub starting_max: u32,
     /// Seconds that the init of an instance may take; past it the init is repeated inside the invocation. Default 10, as on AWS.
     pub init_timeout_s: u64,
-    /// Seconds that an idle instance is kept. Default 600.
+    /// Instances of one function that may be started in 10 seconds; beyond it requests that need one are refused with 429.
+    /// Default 1000, as on AWS.
+    pub burst: u32,
+    /// How idle instances are kept: `cost`, `hybrid` or `fixed` (see `docs/operate/keep-alive.md`). Default `cost`.
+    pub keep_alive: Policy,
+    /// Seconds that an idle instance is kept where nothing is known of its function yet, and by the policy `fixed`. Default 600.
     pub keep_alive_s: u64,
+    /// What the policy `cost` takes a cold start to be worth, in GB·s of idle memory: more keeps instances longer. Default 45.
+    pub cold_start_gb_s: f64,
+    /// Memory in MB of the host that is left free: below it idle instances end and nothing starts. Default 512.
+    pub host_memory_free_mb: u64,
     /// Seconds after which an instance is replaced; its credentials live that long. Default 21600, at most 36000.
     pub age_max_s: u64,
     /// Milliseconds of idleness after which an instance is frozen; 0 = never. Default 100.
@@ -89,6 +100,19 @@ const NODE_PACKAGES: &[&str] = &[
     "@aws-sdk/util-dynamodb",
 ];
 
+/// How long instances beyond a function's first are kept by policies that know its habits.
+const EXTRA_KEEP: Duration = Duration::from_secs(120);
+
+impl Options {
+    /// The policy with its numbers.
+    #[must_use]
+    pub fn keep_alive(&self) -> KeepAlive {
+        let fixed = Duration::from_secs(self.keep_alive_s);
+        let extra = if self.keep_alive == Policy::Fixed { fixed } else { fixed.min(EXTRA_KEEP) };
+        KeepAlive { policy: self.keep_alive, fixed, extra, cold_gb_s: self.cold_start_gb_s }
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -97,7 +121,11 @@ impl Default for Options {
             instances_memory_mb_max: 0,
             starting_max: 64,
             init_timeout_s: 10,
+            burst: 1000,
+            keep_alive: Policy::Cost,
             keep_alive_s: 600,
+            cold_start_gb_s: 45.0,
+            host_memory_free_mb: 512,
             age_max_s: 21_600,
             freeze_after_ms: 100,
             pids_max: 1024,

@@ -148,6 +148,19 @@ fn add(line: &mut Line, usage: &Usage, prices: &Prices, rates: &Rates) {
         + tmp * prices.tmp_gb_s;
 }
 
+/// The days `from..=to` as a span of hours, both as `2026-01-31`: by default this month up to and with today.
+///
+/// # Errors
+/// The text that is no day, or a span that ends before it begins.
+pub fn span(from: Option<&str>, to: Option<&str>, now: u32) -> Result<(u32, u32), String> {
+    let read = |text: &str| first_hour(text).ok_or_else(|| format!("{text} is no day: expected YYYY-MM-DD"));
+    let (year, month, _) = civil(i64::from(now / 24));
+    let first_of_month = u32::try_from(days_from_civil(year, month, 1) * 24).unwrap_or(0);
+    let from = from.map_or(Ok(first_of_month), read)?;
+    let to = to.map_or(Ok(now / 24 * 24), read)? + 24;
+    if from >= to { Err("the span ends before it begins".into()) } else { Ok((from, to)) }
+}
+
 /// The day of an hour since the epoch, as `2026-01-31`.
 fn day(hour: u32) -> String {
     let (year, month, day) = civil(i64::from(hour / 24));

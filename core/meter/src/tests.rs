@@ -1,6 +1,6 @@
 //! Counting, writing once, reading back, pricing.
 
-use crate::price::{By, Prices, bill, first_hour};
+use crate::price::{By, Prices, bill, first_hour, span};
 use crate::{Hourly, Meter, Options, Subject, Usage, hour_of};
 use squall_engine_memory::Memory;
 use squall_store::{
@@ -173,4 +173,14 @@ fn days_are_read_strictly() {
     for wrong in ["2023-02-29", "2024-13-01", "2024-1-1", "", "2024-01-01-", "2024-01-0x", "1969-12-31", "2024-00-10"] {
         assert_eq!(first_hour(wrong), None, "{wrong}");
     }
+}
+
+#[test]
+fn spans_are_this_month_unless_told() {
+    let hour = |day: &str| first_hour(day).expect("a day");
+    let now = hour("2026-03-15") + 7;
+    assert_eq!(span(None, None, now), Ok((hour("2026-03-01"), hour("2026-03-16"))));
+    assert_eq!(span(Some("2026-02-27"), Some("2026-02-27"), now), Ok((hour("2026-02-27"), hour("2026-02-28"))));
+    assert!(span(Some("2026-04-01"), None, now).is_err_and(|e| e.contains("ends before")));
+    assert!(span(Some("yesterday"), None, now).is_err_and(|e| e.contains("yesterday")));
 }

@@ -90,6 +90,7 @@ impl Lambda {
             role_arn: v.role.clone(),
             handler: v.handler.clone(),
             runtime: v.runtime.clone(),
+            architecture: v.architecture.clone(),
             memory_mb: v.memory_mb,
             timeout: Duration::from_secs(u64::from(v.timeout_s)),
             tmp_mb: v.tmp_mb,
