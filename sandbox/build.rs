@@ -4,10 +4,13 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 /// Library and its sources below `zygote/`.
-const LIBRARIES: &[(&str, &[&str])] = &[("zygote.so", &["zygote.c"])];
+const LIBRARIES: &[(&str, &[&str])] = &[("zygote.so", &["zygote.c"]), ("zygote.node", &["zygote.c", "node.c"])];
 
 fn main() {
-    println!("cargo::rerun-if-changed=zygote");
+    println!("cargo::rerun-if-changed=build.rs");
+    for file in std::fs::read_dir("zygote").expect("the sources of zygotes") {
+        println!("cargo::rerun-if-changed={}", file.expect("a file").path().display());
+    }
     let target = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     for (name, sources) in LIBRARIES {
         link(&target.join(name), sources);
