@@ -67,8 +67,17 @@ struct Running {
 }
 
 async fn start(engine: &Arc<Engine>, instance: &Arc<Instance>) -> Result<Running, StartError> {
-    let spec: Spec = environment::spec(engine, instance).await?;
-    let Started { worker, runtime_api, endpoint, output } = engine.launcher.spawn(spec).await?;
+    let mut spec: Spec = environment::spec(engine, instance).await?;
+    let started = match engine.launcher.spawn(spec.clone()).await {
+        Err(e) if spec.zygote.is_some() => {
+            // Nothing of the function has run: it is executed instead.
+            tracing::warn!(function = %instance.function.function_arn, "fork an instance: {e}");
+            spec.zygote = None;
+            engine.launcher.spawn(spec).await?
+        }
+        started => started?,
+    };
+    let Started { worker, runtime_api, endpoint, output } = started;
     let worker: Arc<dyn Worker> = Arc::from(worker);
     let io = |e: std::io::Error| StartError::Platform(InvokeError::Start(format!("set up an instance's sockets: {e}")));
     runtime_api.set_nonblocking(true).map_err(io)?;

@@ -9,6 +9,7 @@ use crate::output::{Output, Target};
 use crate::pool::{Action, Counts, InstanceId, Limits, Pool, RequestId};
 use crate::runtimes::{Found, Registry};
 use crate::sdk::{Sdk, SdkState};
+use crate::zygotes::{ZygoteState, Zygotes};
 use crate::{Function, InvokeError, Options, Request};
 use parking_lot::Mutex;
 use squall_meter::Meter;
@@ -45,6 +46,7 @@ pub struct Engine {
     pub runtimes: Registry,
     pub sdk: Sdk,
     pub clients: Clients,
+    pub zygotes: Zygotes,
     identity: Arc<dyn Identity>,
     logs: Arc<dyn LogSink>,
     random: Arc<dyn Random>,
@@ -285,6 +287,7 @@ impl Runtime {
             runtimes: Registry::start(&options, clients.python.clone()),
             sdk: Sdk::new(&options),
             clients,
+            zygotes: Zygotes::default(),
             launcher,
             endpoint,
             clock,
@@ -344,13 +347,22 @@ impl Runtime {
         self.engine.tell(|core, _| core.pool.reserve(function_arn, reserved));
     }
 
-    /// Makes ready what functions of this runtime need beyond their package: waits for the SDK, installing it on first need.
+    /// Makes ready what functions of this runtime need beyond their package: waits for the SDK, installing it on first
+    /// need, and begins to start the zygote.
     ///
     /// # Errors
     /// The host lacks the runtime; the text says how to add it.
     pub async fn prepare(&self, runtime: &str) -> Result<SdkState, String> {
         let found = self.engine.runtimes.find(runtime).await?;
-        Ok(self.engine.sdk.prepare(&found, &self.engine.runtimes).await)
+        let state = self.engine.sdk.prepare(&found, &self.engine.runtimes).await;
+        self.engine.start_zygote(&found);
+        Ok(state)
+    }
+
+    /// How it stands with the zygotes that were asked for, by runtime, for health and doctor.
+    #[must_use]
+    pub fn zygotes(&self) -> Vec<(String, ZygoteState)> {
+        self.engine.zygotes.states()
     }
 
     /// The interpreter that serves a runtime identifier.
@@ -398,6 +410,7 @@ impl Runtime {
         for instance in rest {
             instance.kill();
         }
+        engine.zygotes.end();
         let last = Instant::now() + Duration::from_secs(2);
         while self.stats().instances > 0 && Instant::now() < last {
             sleep(Duration::from_millis(5)).await;

@@ -37,12 +37,16 @@ pub mod runtimes;
 mod sandboxed;
 mod scaling;
 pub mod sdk;
+mod zygotes;
 
 pub use engine::{Runtime, Stats};
 pub use error::{InvokeError, ThrottleReason};
 pub use function::{Function, Request};
-pub use launch::{EndpointServer, Exit, LaunchError, Launcher, Mount, Source, Spec, Started, Worker};
+pub use launch::{
+    EndpointServer, Exit, LaunchError, Launcher, Mount, Source, Spec, Started, Worker, Zygote, ZygoteSpec,
+};
 pub use options::{Host, Options};
 pub use pool::Provisioned;
 pub use process::ProcessLauncher;
 pub use sdk::SdkState;
+pub use zygotes::ZygoteState;

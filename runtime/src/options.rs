@@ -50,6 +50,10 @@ pub struct Options {
     pub sdk_install: bool,
     /// The npm packages that make up the SDK for Node.js.
     pub sdk_node_packages: Vec<String>,
+    /// Those of them that the zygotes of Node.js hold loaded: each makes a zygote larger and its forks a little slower.
+    pub sdk_node_preload: Vec<String>,
+    /// Whether instances are forked from zygotes where that is possible; otherwise each starts an interpreter. Default true.
+    pub zygotes: bool,
     /// The PyPI packages that make up the SDK for Python.
     pub sdk_python_packages: Vec<String>,
     /// Folder for runtime clients, caches and SDKs. Set by the application.
@@ -100,6 +104,21 @@ const NODE_PACKAGES: &[&str] = &[
     "@aws-sdk/util-dynamodb",
 ];
 
+/// What functions use most.
+const NODE_PRELOAD: &[&str] = &[
+    "@aws-sdk/client-dynamodb",
+    "@aws-sdk/lib-dynamodb",
+    "@aws-sdk/util-dynamodb",
+    "@aws-sdk/client-s3",
+    "@aws-sdk/s3-request-presigner",
+    "@aws-sdk/client-sqs",
+    "@aws-sdk/client-sns",
+    "@aws-sdk/client-lambda",
+    "@aws-sdk/client-eventbridge",
+    "@aws-sdk/client-secrets-manager",
+    "@aws-sdk/client-ssm",
+];
+
 /// How long instances beyond a function's first are kept by policies that know its habits.
 const EXTRA_KEEP: Duration = Duration::from_secs(120);
 
@@ -134,6 +153,8 @@ impl Default for Options {
             sdk_dir: None,
             sdk_install: true,
             sdk_node_packages: NODE_PACKAGES.iter().map(|p| (*p).to_owned()).collect(),
+            sdk_node_preload: NODE_PRELOAD.iter().map(|p| (*p).to_owned()).collect(),
+            zygotes: true,
             sdk_python_packages: vec!["boto3".into()],
             data_dir: PathBuf::new(),
             host: Host::default(),

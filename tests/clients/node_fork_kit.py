@@ -20,7 +20,7 @@ SYS_DUP3 = {"x86_64": 292, "aarch64": 24}[os.uname().machine]
 SYS_CHDIR = {"x86_64": 80, "aarch64": 49}[os.uname().machine]
 CLONE_NEWNS, MS_BIND, MS_REC, MS_PRIVATE = 0x20000, 0x1000, 0x4000, 0x40000
 PR_SET_CHILD_SUBREAPER = 36
-FLAGS = ["--single-threaded", "--max-semi-space-size=8"]
+FLAGS = ["--single-threaded", "--no-flush-bytecode", "--use-largepages=silent", "--max-semi-space-size=8"]
 LIMITS = ["--max-old-space-size=460", "--max-semi-space-size=25"]
 
 
@@ -175,7 +175,10 @@ class Worker:
         """Its exit status, as `waitpid` has it."""
         end = time.monotonic() + timeout
         while True:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:
+                pid = 0  # The middle, its parent, has not ended yet.
             if pid:
                 self.close()
                 return status

@@ -233,6 +233,16 @@ async function main() {
   socket.write(GET_NEXT);
 }
 
+/** Forgets a rehearsal (zygote.cjs): nothing of it may be left in a worker. */
+function forget() {
+  for (const name of ['uncaughtException', 'unhandledRejection', 'beforeExit']) process.removeAllListeners(name);
+  socket.removeAllListeners();
+  socket.destroy();
+  waiting.length = 0;
+  [socket, pending, long, current, handler] = [undefined, null, null, null, null];
+  log.setRequest(undefined);
+}
+
 // `--zygote` and the packages of the SDK to be loaded: see zygote.cjs.
-if (process.argv[2] === '--zygote') require('./zygote.cjs').serve(main, process.argv.slice(3));
+if (process.argv[2] === '--zygote') require('./zygote.cjs').serve(main, forget, process.argv.slice(3));
 else main();

@@ -111,30 +111,79 @@ function adopt(addon, args) {
 const zone = process.env.TZ;
 const nodePath = process.env.NODE_PATH;
 
+/** Serves events to our own client as the platform would, until it asks for one more. */
+function stage(events) {
+  const net = require('net');
+  return new Promise((resolve, reject) => {
+    let number = 0;
+    const server = net.createServer((socket) => {
+      let text = '';
+      socket.on('data', (data) => {
+        text += data.toString('latin1');
+        if (!text.includes('/invocation/next ')) return;
+        text = '';
+        const body = events[number++];
+        if (body === undefined) return server.emit('played', () => socket.destroy());
+        const id = `Lambda-Runtime-Aws-Request-Id: ${number}\r\nLambda-Runtime-Deadline-Ms: ${Date.now() + 1000}`;
+        // The responses to what was posted come first, as they do from the platform.
+        const accepted = number > 1 ? 'HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n' : '';
+        socket.write(`${accepted}HTTP/1.1 200 OK\r\n${id}\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+      });
+    });
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => resolve(server));
+  });
+}
+
+/** Runs the client from the first connection on, as every worker will. */
+async function rehearseClient(main, forget, file) {
+  const { env } = process;
+  const server = await stage(['{}', '{"fails":true}', '{"again":[1,"2",null]}']);
+  const kept = { ...console };
+  env.AWS_LAMBDA_RUNTIME_API = `127.0.0.1:${server.address().port}`;
+  env._HANDLER = file;
+  env.LAMBDA_TASK_ROOT = __dirname;
+  const played = new Promise((resolve) => server.once('played', resolve));
+  main();
+  const end = await played;
+  const closed = new Promise((resolve) => server.close(resolve));
+  end();
+  forget();
+  await closed;
+  Object.assign(console, kept);
+  for (const name of ['AWS_LAMBDA_RUNTIME_API', '_HANDLER', 'LAMBDA_TASK_ROOT', '_X_AMZN_TRACE_ID']) delete env[name];
+}
+
 /** Becomes the zygote; `main` runs in each worker. */
-async function serve(main, wanted) {
+async function serve(main, forget, wanted) {
   const addon = require('./zygote.node');
-  let told;
-  try {
-    for (const name of BUILTINS) require(name);
-    require('./handler.cjs');
-    require('./log.cjs');
-    told = await untouched(() => preload(wanted));
-  } catch (error) {
+  const draw = () => new WeakSet().add({});
+  const refuse = (error) => {
     addon.refuse(String(error && error.stack));
     process.exit(1);
-  }
-  let args;
-  const draw = () => new WeakSet().add({});
+  };
   try {
-    collect();
-    args = addon.serve(JSON.stringify({ version: process.version, ...told }), draw);
+    for (const name of BUILTINS) require(name);
+    const told = await untouched(async () => {
+      const told = await preload(wanted);
+      addon.loopback();
+      await rehearseClient(main, forget, 'rehearsal.handler');
+      return told;
+    });
+    const text = JSON.stringify({ version: process.version, ...told });
+    // From the event loop, and not from within a promise, as a program begins.
+    setImmediate(() => {
+      try {
+        collect();
+        adopt(addon, addon.serve(text, draw));
+      } catch (error) {
+        refuse(error);
+      }
+      main();
+    });
   } catch (error) {
-    addon.refuse(String(error && error.message));
-    process.exit(1);
+    refuse(error);
   }
-  adopt(addon, args);
-  main();
 }
 
 module.exports = { serve };
