@@ -7,6 +7,7 @@ use crate::environment;
 use crate::instance::{Ending, Instance, Phase};
 use crate::launch::{Exit, LaunchError, Source, Spec, Started, Worker};
 use crate::logline::{self, Status};
+use crate::platform;
 use bytes::Bytes;
 use std::any::Any;
 use std::sync::Arc;
@@ -227,7 +228,9 @@ fn init_over(instance: &Arc<Instance>, end: InitEnd) {
     let is_bound = instance.state.lock().current.is_some();
     let phase = if is_bound { "invoke" } else { "init" };
     instance.output.drain();
-    instance.output.platform([logline::init_report(instance.born.elapsed(), phase, &status)]);
+    let (now, took) = (instance.engine.clock.now(), instance.born.elapsed());
+    let line = platform::init_report(&instance.function, now, took, phase, instance.initialization(), &status);
+    instance.output.platform(line);
     instance.engine.init_failed(instance.id);
     if is_bound {
         let ending = match end {

@@ -6,7 +6,7 @@ use crate::engine::Engine;
 use crate::instance::Instance;
 use crate::launch::{ENDPOINT, Exit, Layout, Mount, RUNTIME_API, Spec};
 use crate::runtimes::{Family, Found};
-use crate::{Function, InvokeError, logline};
+use crate::{Function, InvokeError, logline, platform};
 use squall_service::SessionCredentials;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -23,8 +23,13 @@ pub async fn spec(engine: &Arc<Engine>, instance: &Arc<Instance>) -> Result<Spec
     let function = &instance.function;
     let found =
         engine.runtimes.find(&function.runtime).await.map_err(|e| StartError::Platform(InvokeError::Runtime(e)))?;
-    let line = logline::init_start(&found.log_name(), &found.log_version(), &found.version_arn(&function.region));
-    instance.output.platform([line]);
+    let init = platform::Init {
+        runtime: &found.log_name(),
+        version: &found.log_version(),
+        version_arn: &found.version_arn(&function.region),
+        kind: instance.initialization(),
+    };
+    instance.output.platform(platform::init_start(function, engine.clock.now(), &init));
     let session = engine.session(function, SESSION_SLACK).await.map_err(StartError::Platform)?;
 
     let client = client(engine, &found);
@@ -162,8 +167,11 @@ fn variables(
     set("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", function.memory_mb.to_string());
     set("AWS_LAMBDA_LOG_GROUP_NAME", function.log_group.clone());
     set("AWS_LAMBDA_LOG_STREAM_NAME", instance.output.stream().to_owned());
-    let initialization = if instance.is_provisioned { "provisioned-concurrency" } else { "on-demand" };
-    set("AWS_LAMBDA_INITIALIZATION_TYPE", initialization.into());
+    set("AWS_LAMBDA_INITIALIZATION_TYPE", instance.initialization().into());
+    if let Some(levels) = &function.json_log {
+        set("AWS_LAMBDA_LOG_FORMAT", "JSON".into());
+        set("AWS_LAMBDA_LOG_LEVEL", levels.application.clone());
+    }
     set("AWS_LAMBDA_RUNTIME_API", RUNTIME_API.into());
     set("AWS_ENDPOINT_URL", format!("http://{ENDPOINT}"));
     set("AWS_REGION", function.region.clone());

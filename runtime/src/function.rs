@@ -43,10 +43,21 @@ pub struct Function {
     pub opt_dir: Option<PathBuf>,
     /// Log group.
     pub log_group: String,
+    /// Logs as JSON; `None` = as text.
+    pub json_log: Option<JsonLog>,
     /// ReservedConcurrentExecutions of the function.
     pub reserved_concurrency: Option<u32>,
     /// Kept alive as long as a request or an instance uses this revision: a guard that removes the code folder when dropped.
     pub keep: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+/// How a function with `LogFormat: JSON` logs.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct JsonLog {
+    /// Least level of the function's own lines, `TRACE` to `FATAL`; its runtime client sees to it.
+    pub application: String,
+    /// Least level of the platform's lines: `DEBUG`, `INFO` or `WARN`.
+    pub system: String,
 }
 
 impl Function {

@@ -7,6 +7,7 @@ use crate::engine::Engine;
 use crate::launch::{Exit, Worker};
 use crate::logline::{self, Failure, Report, Status};
 use crate::output::Output;
+use crate::platform;
 use crate::pool::{InstanceId, RequestId};
 use crate::{Function, InvokeError, Request};
 use bytes::Bytes;
@@ -167,7 +168,7 @@ impl Instance {
         state.job = Some(Job { head: self.head(&input), payload });
         if !is_bound {
             state.phase = Phase::Running;
-            self.output.begin(logline::start(&input.request_id, &self.function.version), input.log_tail);
+            self.output.begin(self.start_line(&input.request_id), input.log_tail);
         }
         state.current =
             Some(Current { request, input, reply, started: now, deadline, is_bound, has_start_line: !is_bound });
@@ -178,6 +179,15 @@ impl Instance {
             self.changed.notify_one();
         }
         None
+    }
+
+    fn start_line(&self, request_id: &str) -> Option<String> {
+        platform::start(&self.function, self.engine.clock.now(), request_id)
+    }
+
+    /// How it came to life, in AWS's words.
+    pub fn initialization(&self) -> &'static str {
+        if self.is_provisioned { "provisioned-concurrency" } else { "on-demand" }
     }
 
     fn head(&self, input: &Request) -> Vec<u8> {
@@ -209,7 +219,7 @@ impl Instance {
                 state.phase = Phase::Waiting;
                 let wanted = state.current.as_mut().map(|current| {
                     current.has_start_line = true;
-                    (logline::start(current.id(), &self.function.version), current.input.log_tail)
+                    (self.start_line(current.id()), current.input.log_tail)
                 });
                 if let Some((start, wants_tail)) = wanted {
                     state.phase = Phase::Running;
@@ -307,7 +317,7 @@ impl Instance {
         }
         let said = self.tell(&current, ending);
         if !current.has_start_line {
-            self.output.begin(logline::start(current.id(), &function.version), current.input.log_tail);
+            self.output.begin(self.start_line(current.id()), current.input.log_tail);
         }
         let report = Report {
             request_id: current.id(),
@@ -318,7 +328,7 @@ impl Instance {
             memory_peak_bytes: peak,
             status: said.status,
         };
-        let lines = said.line.into_iter().chain([logline::end(current.id()), report.line()]);
+        let lines = platform::end(function, self.engine.clock.now(), said.line, &report);
         let log_tail = self.output.finish(lines);
         let outcome = Outcome {
             status: 200,

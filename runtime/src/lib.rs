@@ -31,6 +31,7 @@ mod launch;
 mod logline;
 mod options;
 mod output;
+mod platform;
 mod pool;
 mod process;
 pub mod runtimes;
@@ -41,7 +42,7 @@ mod zygotes;
 
 pub use engine::{Runtime, Stats};
 pub use error::{InvokeError, ThrottleReason};
-pub use function::{Function, Request};
+pub use function::{Function, JsonLog, Request};
 pub use launch::{
     EndpointServer, Exit, LaunchError, Launcher, Mount, Source, Spec, Started, Worker, Zygote, ZygoteSpec,
 };

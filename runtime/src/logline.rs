@@ -140,10 +140,15 @@ impl Report<'_> {
         u64::try_from(billed).unwrap_or(u64::MAX).max(1)
     }
 
+    /// Whole MB, never more than the function may use.
+    pub fn memory_used_mb(&self) -> u64 {
+        self.memory_peak_bytes.div_ceil(1 << 20).clamp(1, u64::from(self.memory_mb.max(1)))
+    }
+
     /// `REPORT RequestId: …`, fields ended by tabs.
     pub fn line(&self) -> String {
         let billed = self.billed_ms();
-        let used = (self.memory_peak_bytes.div_ceil(1 << 20)).clamp(1, u64::from(self.memory_mb));
+        let used = self.memory_used_mb();
         let mut line = format!(
             "REPORT RequestId: {}\tDuration: {:.2} ms\tBilled Duration: {billed} ms\tMemory Size: {} MB\tMax Memory Used: {used} MB\t",
             self.request_id,

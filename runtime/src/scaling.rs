@@ -24,10 +24,10 @@ impl Runtime {
         self.engine().tell(|core, now| core.pool.provision(function, wanted, now));
     }
 
-    /// Where the provisioned concurrency of a version stands.
+    /// Where the provisioned concurrency of a version stands; its ARN ends with the version.
     #[must_use]
-    pub fn provisioned(&self, function: &Function) -> Provisioned {
-        self.engine().tell(|core, _| core.pool.provisioned(function))
+    pub fn provisioned(&self, arn_of_version: &str) -> Provisioned {
+        self.engine().tell(|core, _| core.pool.provisioned(arn_of_version))
     }
 
     /// Makes sure that `count` instances of a version are ready at a moment at which requests are known to come (a schedule):

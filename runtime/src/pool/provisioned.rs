@@ -70,10 +70,9 @@ impl Pool {
     }
 
     /// Where a version's provisioned concurrency stands.
-    pub fn provisioned(&self, function: &Function) -> Provisioned {
-        let key = function.arn_of_version();
-        let Some(p) = self.provisions.get(&key) else { return Provisioned::default() };
-        let ready = self.of_version(&key).filter(|id| {
+    pub fn provisioned(&self, key: &str) -> Provisioned {
+        let Some(p) = self.provisions.get(key) else { return Provisioned::default() };
+        let ready = self.of_version(key).filter(|id| {
             let phase = self.instances.get(id).map(|i| i.phase);
             matches!(phase, Some(Phase::Idle { .. } | Phase::Busy))
         });
@@ -83,7 +82,7 @@ impl Pool {
 
     /// Every version with provisioned concurrency, and how many instances of it are ready.
     pub fn all_provisioned(&self) -> Vec<(Arc<Function>, u32)> {
-        self.provisions.values().map(|p| (p.function.clone(), self.provisioned(&p.function).ready)).collect()
+        self.provisions.iter().map(|(key, p)| (p.function.clone(), self.provisioned(key).ready)).collect()
     }
 
     /// Provisioned instances of a version that are not about to end.

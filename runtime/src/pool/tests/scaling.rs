@@ -47,18 +47,18 @@ fn provisioned_instances_start_before_any_request_and_stay() {
     let mut pool = Pool::new(limits());
     let f = version("f", "1");
     pool.provision(&f, 2, NOW);
-    assert_eq!(pool.provisioned(&f), Provisioned { wanted: 2, ready: 0, has_failed: false });
+    assert_eq!(pool.provisioned("f:1"), Provisioned { wanted: 2, ready: 0, has_failed: false });
     assert_eq!(run(&mut pool, NOW), 2);
-    assert_eq!(pool.provisioned(&f), Provisioned { wanted: 2, ready: 2, has_failed: false });
+    assert_eq!(pool.provisioned("f:1"), Provisioned { wanted: 2, ready: 2, has_failed: false });
     pool.tick(secs(900));
     assert!(!said(&mut pool).iter().any(|s| s.starts_with("kill")), "rest does not end them");
     pool.provision(&f, 1, secs(900));
     assert_eq!(pool.actions.len(), 1);
     run(&mut pool, secs(900));
-    assert_eq!(pool.provisioned(&f), Provisioned { wanted: 1, ready: 1, has_failed: false });
+    assert_eq!(pool.provisioned("f:1"), Provisioned { wanted: 1, ready: 1, has_failed: false });
     pool.provision(&f, 0, secs(900));
     run(&mut pool, secs(900));
-    assert_eq!(pool.provisioned(&f), Provisioned::default());
+    assert_eq!(pool.provisioned("f:1"), Provisioned::default());
     assert_eq!((pool.reserved_total, pool.usage.len()), (0, 0));
 }
 
@@ -74,7 +74,7 @@ fn a_provisioned_instance_that_ends_is_replaced() {
     // Age ends it as well, and another takes its place.
     pool.tick(secs(1100));
     assert_eq!(run(&mut pool, secs(1100)), 1);
-    assert_eq!(pool.provisioned(&f).ready, 1);
+    assert_eq!(pool.provisioned("f:1").ready, 1);
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn code_that_does_not_load_fails_the_configuration_and_is_tried_less_and_less() 
         }
     }
     assert!(starts.len() >= 4 && starts.len() <= 6, "{starts:?}");
-    assert_eq!(pool.provisioned(&f), Provisioned { wanted: 1, ready: 0, has_failed: true });
+    assert_eq!(pool.provisioned("f:1"), Provisioned { wanted: 1, ready: 0, has_failed: true });
 }
 
 #[test]
