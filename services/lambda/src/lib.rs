@@ -20,6 +20,7 @@ mod model;
 mod names;
 mod ops;
 mod package;
+mod provisioned;
 mod registry;
 mod room;
 mod rules;

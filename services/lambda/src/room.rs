@@ -56,6 +56,7 @@ impl Lambda {
             me: me.clone(),
         });
         crate::worker::start(&room);
+        tokio::spawn(crate::provisioned::follow(Arc::downgrade(&room)));
         Ok(room)
     }
 
@@ -181,6 +182,10 @@ forward! {
     put_function_concurrency(PutFunctionConcurrencyInput) -> PutFunctionConcurrencyOutput = ops::concurrency::put_function_concurrency;
     get_function_concurrency(GetFunctionConcurrencyInput) -> GetFunctionConcurrencyOutput = ops::concurrency::get_function_concurrency;
     delete_function_concurrency(DeleteFunctionConcurrencyInput) -> DeleteFunctionConcurrencyOutput = ops::concurrency::delete_function_concurrency;
+    put_provisioned_concurrency_config(PutProvisionedConcurrencyConfigInput) -> PutProvisionedConcurrencyConfigOutput = ops::provisioned::put_provisioned_concurrency_config;
+    get_provisioned_concurrency_config(GetProvisionedConcurrencyConfigInput) -> GetProvisionedConcurrencyConfigOutput = ops::provisioned::get_provisioned_concurrency_config;
+    delete_provisioned_concurrency_config(DeleteProvisionedConcurrencyConfigInput) -> DeleteProvisionedConcurrencyConfigOutput = ops::provisioned::delete_provisioned_concurrency_config;
+    list_provisioned_concurrency_configs(ListProvisionedConcurrencyConfigsInput) -> ListProvisionedConcurrencyConfigsOutput = ops::provisioned::list_provisioned_concurrency_configs;
     get_account_settings(GetAccountSettingsInput) -> GetAccountSettingsOutput = ops::concurrency::get_account_settings;
     get_function_code_signing_config(GetFunctionCodeSigningConfigInput) -> GetFunctionCodeSigningConfigOutput = ops::function::get_function_code_signing_config;
     get_runtime_management_config(GetRuntimeManagementConfigInput) -> GetRuntimeManagementConfigOutput = ops::function::get_runtime_management_config;
