@@ -25,11 +25,12 @@ pub struct Options {
     /// Instances of one function that may be started in 10 seconds; beyond it requests that need one are refused with 429.
     /// Default 1000, as on AWS.
     pub burst: u32,
-    /// How idle instances are kept: `cost`, `hybrid` or `fixed` (see `docs/operate/keep-alive.md`). Default `cost`.
+    /// How idle instances are kept: `cost`, `hybrid` or `fixed` (see `runtime/src/keepalive.rs`). Default `cost`.
     pub keep_alive: Policy,
     /// Seconds that an idle instance is kept where nothing is known of its function yet, and by the policy `fixed`. Default 600.
     pub keep_alive_s: u64,
-    /// What the policy `cost` takes a cold start to be worth, in GB·s of idle memory: more keeps instances longer. Default 45.
+    /// What the policy `cost` takes a cold start to be worth, in GB·s of idle memory: more keeps instances longer. Default 150,
+    /// with which the replay (`runtime/examples/replay.rs`) has fewer cold starts and less waste than ten fixed minutes.
     pub cold_start_gb_s: f64,
     /// Memory in MB of the host that is left free: below it idle instances end and nothing starts. Default 512.
     pub host_memory_free_mb: u64,
@@ -119,16 +120,14 @@ const NODE_PRELOAD: &[&str] = &[
     "@aws-sdk/client-ssm",
 ];
 
-/// How long instances beyond a function's first are kept by policies that know its habits.
-const EXTRA_KEEP: Duration = Duration::from_secs(120);
-
 impl Options {
     /// The policy with its numbers.
     #[must_use]
     pub fn keep_alive(&self) -> KeepAlive {
         let fixed = Duration::from_secs(self.keep_alive_s);
-        let extra = if self.keep_alive == Policy::Fixed { fixed } else { fixed.min(EXTRA_KEEP) };
-        KeepAlive { policy: self.keep_alive, fixed, extra, cold_gb_s: self.cold_start_gb_s }
+        // Instances beyond a function's first are kept as long under every policy: shorter times cost more starts in the replay
+        // than they save.
+        KeepAlive { policy: self.keep_alive, fixed, extra: fixed, cold_gb_s: self.cold_start_gb_s }
     }
 }
 
@@ -143,7 +142,7 @@ impl Default for Options {
             burst: 1000,
             keep_alive: Policy::Cost,
             keep_alive_s: 600,
-            cold_start_gb_s: 45.0,
+            cold_start_gb_s: 150.0,
             host_memory_free_mb: 512,
             age_max_s: 21_600,
             freeze_after_ms: 100,
