@@ -27,6 +27,8 @@ pub enum Command {
     Logs(Logs),
     /// List stacks, functions and endpoints.
     Ls(Ls),
+    /// Print what functions used and what it costs by the price table of the cloud.
+    Cost(Cost),
     /// Remove a stack and everything in it.
     Rm(Rm),
     /// Tell what this machine offers and what to do about what is missing.
@@ -160,6 +162,26 @@ pub struct Logs {
 /// `ls`.
 #[derive(Args, Debug)]
 pub struct Ls {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Where the cloud is.
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+/// `cost`.
+#[derive(Args, Debug)]
+pub struct Cost {
+    /// First day, as 2026-01-31 (UTC) [default: the first of this month].
+    #[arg(long)]
+    pub from: Option<String>,
+    /// Last day, included [default: today].
+    #[arg(long)]
+    pub to: Option<String>,
+    /// A line per `function` or per `day`.
+    #[arg(long, default_value = "function")]
+    pub by: String,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

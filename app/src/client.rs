@@ -18,7 +18,11 @@ use std::sync::Arc;
 /// The function answered an error: the command worked, the function did not.
 const FUNCTION_FAILED: u8 = 4;
 
-fn connect(connect: &Connect) -> Result<Client> {
+/// A client of the cloud that the arguments or the environment name.
+///
+/// # Errors
+/// No cloud is named.
+pub fn connect(connect: &Connect) -> Result<Client> {
     Ok(Client::new(credentials::endpoint(connect)?, Arc::new(SystemClock))?)
 }
 

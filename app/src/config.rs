@@ -3,6 +3,7 @@
 use crate::cli::Up;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
+use squall_meter::price::Prices;
 use squall_types::{AccountId, Region};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,12 @@ pub struct File {
     /// Where objects lie; files in the data directory without it. Since 0.2.
     #[serde(default)]
     pub objects: squall_engine_objects::Options,
+    /// How usage is kept. Since 0.2.
+    #[serde(default)]
+    pub meter: squall_meter::Options,
+    /// What usage costs. Default: AWS's public list prices. Since 0.2.
+    #[serde(default)]
+    pub prices: Prices,
 }
 
 /// Where state is kept.
@@ -80,6 +87,10 @@ pub struct Settings {
     pub runtime: squall_runtime::Options,
     /// The bucket for objects; `None`: files in the data directory.
     pub objects: Option<squall_engine_objects::Options>,
+    /// How usage is kept.
+    pub meter: squall_meter::Options,
+    /// What usage costs.
+    pub prices: Prices,
 }
 
 /// The data directory where no setting names one.
@@ -134,6 +145,8 @@ impl Settings {
                 url: up.objects.or(file.objects.url.clone()),
                 ..file.objects
             })?,
+            meter: file.meter,
+            prices: file.prices,
         };
         if settings.objects.is_some() && matches!(settings.state, StateKind::Memory) {
             bail!(

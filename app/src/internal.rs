@@ -1,6 +1,6 @@
 //! `/_squall/`: health for everybody; stack records and backups for root.
 
-use crate::backup;
+use crate::{backup, cost};
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::RwLock;
@@ -9,7 +9,7 @@ use squall_gateway::{Internal, InternalReply};
 use squall_service::Deps;
 use squall_store::{Key, Kind, StateExt as _, Txn, envelope};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Tells a part's health as JSON.
 pub type Probe = Box<dyn Fn() -> Value + Send + Sync>;
@@ -20,6 +20,7 @@ pub struct Pages {
     data: PathBuf,
     backup: Option<Arc<dyn backup::Source>>,
     probes: RwLock<Vec<(&'static str, Probe)>>,
+    cost: OnceLock<cost::Page>,
 }
 
 /// Stack records: one row each, by name.
@@ -31,12 +32,17 @@ impl Pages {
     /// Pages over that state; `backup` is absent where the engine has nothing durable to back up.
     #[must_use]
     pub fn new(deps: Deps, data: PathBuf, backup: Option<Arc<dyn backup::Source>>) -> Self {
-        Self { deps, data, backup, probes: RwLock::default() }
+        Self { deps, data, backup, probes: RwLock::default(), cost: OnceLock::new() }
     }
 
     /// Adds a part to the health page.
     pub fn probe(&self, name: &'static str, probe: Probe) {
         self.probes.write().push((name, probe));
+    }
+
+    /// Serves bills from that meter.
+    pub fn cost(&self, page: cost::Page) {
+        let _ = self.cost.set(page);
     }
 
     fn health(&self) -> InternalReply {
@@ -128,14 +134,18 @@ impl Internal for Pages {
         method == "GET" && path == "health"
     }
 
-    async fn page(&self, method: &str, path: &str, _query: &str, body: Bytes) -> InternalReply {
+    async fn page(&self, method: &str, path: &str, query: &str, body: Bytes) -> InternalReply {
         match (method, path) {
             ("GET", "health") => self.health(),
             ("GET", "stacks") => self.stacks().await,
             ("POST", "backup") => self.backup(),
+            ("GET", "cost") => match self.cost.get() {
+                Some(page) => page.answer(query).await,
+                None => fault(503, "usage is not metered"),
+            },
             _ => match path.strip_prefix("stacks/") {
                 Some(name) => self.stack(method, name, body).await,
-                None => fault(404, "no such page: /_squall/health, /_squall/stacks, /_squall/backup"),
+                None => fault(404, "no such page: /_squall/health, /_squall/stacks, /_squall/backup, /_squall/cost"),
             },
         }
     }

@@ -4,6 +4,7 @@ mod backup;
 mod cli;
 mod client;
 mod config;
+mod cost;
 mod credentials;
 mod demo;
 mod doctor;
@@ -53,6 +54,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Invoke(args) => client::invoke(args).await,
             Command::Logs(args) => client::logs(args).await,
             Command::Ls(args) => client::ls(args).await,
+            Command::Cost(args) => cost::run(args).await,
             Command::Rm(args) => client::rm(args).await,
             Command::Backup(args) => client::backup(args).await,
             Command::Restore(args) => client::restore(args),

@@ -1,8 +1,8 @@
 //! Puts the cloud together: a line per room.
 
-use crate::backup;
 use crate::config::{Settings, StateKind};
 use crate::internal::Pages;
+use crate::{backup, cost};
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use serde_json::json;
@@ -16,6 +16,7 @@ use squall_gateway::{Gateway, Options, Parts};
 use squall_iam::Iam;
 use squall_lambda::Lambda;
 use squall_logs::Logs;
+use squall_meter::Meter;
 use squall_runtime::{EndpointServer, Launcher, ProcessLauncher, Runtime, SdkState, Source};
 use squall_sandbox::Sandbox;
 use squall_service::{Deps, Identity, Invoke, LogSink, Room};
@@ -49,15 +50,19 @@ pub struct Cloud {
     logs: Arc<Logs>,
     triggers: Triggers,
     postgres: Option<Postgres>,
+    meter: Meter,
     _lock: std::fs::File,
 }
 
 impl Cloud {
-    /// Stops functions, writes what the logs still hold, closes the sandbox, gives the state free.
+    /// Stops functions, writes what the logs and the meter still hold, closes the sandbox, gives the state free.
     pub async fn shutdown(self) {
         // Batches in flight end; what does not by then is handed over again by the next start.
         let _ = tokio::time::timeout(DRAIN, self.triggers.shutdown()).await;
         self.runtime.shutdown(DRAIN).await;
+        if let Err(e) = self.meter.flush().await {
+            tracing::error!(error = %e, "write what functions used");
+        }
         self.logs.shutdown().await;
         self.sandbox.shutdown().await;
         if let Some(postgres) = self.postgres {
@@ -175,6 +180,8 @@ pub async fn build(settings: &Settings, address: SocketAddr) -> Result<Cloud> {
         deps.random.clone(),
     )
     .context("start the function runtime")?;
+    let meter = Meter::start(deps.state.clone(), deps.clock.clone(), deps.random.clone(), settings.meter.clone());
+    runtime.meter(meter.clone());
     let identity: Arc<dyn Identity> = iam.clone();
     let lambda =
         Lambda::open(deps.clone(), runtime.clone(), identity.clone(), lambda_options(settings, address)).await?;
@@ -188,6 +195,7 @@ pub async fn build(settings: &Settings, address: SocketAddr) -> Result<Cloud> {
     rooms.extend(iam.rooms());
     rooms.extend(apis.rooms());
     let pages = Arc::new(Pages::new(deps.clone(), settings.data.clone(), engine.backup));
+    pages.cost(cost::Page { meter: meter.clone(), prices: settings.prices.clone(), clock: deps.clock.clone() });
     health(&pages, settings, &sandbox, &runtime, &logs);
     let gateway = Gateway::new(
         Options {
@@ -210,7 +218,7 @@ pub async fn build(settings: &Settings, address: SocketAddr) -> Result<Cloud> {
     // Now functions that are called find the cloud's endpoint.
     let triggers = triggers(&deps, &lambda, &dynamodb).await;
     let (root, postgres) = (iam.root_credentials(), engine.postgres);
-    Ok(Cloud { gateway, root, runtime, sandbox, logs, triggers, postgres, _lock: lock })
+    Ok(Cloud { gateway, root, runtime, sandbox, logs, triggers, postgres, meter, _lock: lock })
 }
 
 fn sandbox_options(settings: &Settings) -> Result<squall_sandbox::Options> {

@@ -13,6 +13,9 @@ use squall_service::{Ctx, Principal, Room};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+/// Longest trace header that is passed on.
+const TRACE_BYTES_MAX: usize = 1024;
+
 /// Answers one call.
 pub async fn call(g: &Gateway, head: Head, body: Incoming, ip: IpAddr) -> Reply {
     let request_id = g.parts.random.uuid();
@@ -137,6 +140,7 @@ pub fn context(g: &Gateway, head: &Head, found: Found, ip: IpAddr, request_id: &
         source_ip: ip,
         user_agent: head.header("user-agent").unwrap_or_default().to_owned(),
         host: head.header("host").unwrap_or_default().to_owned(),
+        trace_header: head.header("x-amzn-trace-id").filter(|t| t.len() <= TRACE_BYTES_MAX).map(str::to_owned),
     }
 }
 

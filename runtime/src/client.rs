@@ -7,25 +7,31 @@ use std::path::{Path, PathBuf};
 /// A client: its folder's name and its files.
 struct Client {
     name: &'static str,
-    files: &'static [(&'static str, &'static str)],
+    files: &'static [(&'static str, &'static [u8])],
 }
 
 const CLIENTS: &[Client] = &[
     Client {
         name: "python",
         files: &[
-            ("bootstrap.py", include_str!("../client/python/bootstrap.py")),
-            ("_squall_runtime.py", include_str!("../client/python/_squall_runtime.py")),
+            ("bootstrap.py", include_bytes!("../client/python/bootstrap.py")),
+            ("_squall_runtime.py", include_bytes!("../client/python/_squall_runtime.py")),
+            ("zygote.py", include_bytes!("../client/python/zygote.py")),
+            ("zygote.so", squall_sandbox::ZYGOTE_LIBRARY),
         ],
     },
     Client {
         name: "node",
         files: &[
-            ("bootstrap.cjs", include_str!("../client/node/bootstrap.cjs")),
-            ("errors.cjs", include_str!("../client/node/errors.cjs")),
-            ("handler.cjs", include_str!("../client/node/handler.cjs")),
-            ("log.cjs", include_str!("../client/node/log.cjs")),
-            ("resolve.mjs", include_str!("../client/node/resolve.mjs")),
+            ("bootstrap.cjs", include_bytes!("../client/node/bootstrap.cjs")),
+            ("errors.cjs", include_bytes!("../client/node/errors.cjs")),
+            ("handler.cjs", include_bytes!("../client/node/handler.cjs")),
+            ("log.cjs", include_bytes!("../client/node/log.cjs")),
+            ("rehearsal.cjs", include_bytes!("../client/node/rehearsal.cjs")),
+            ("rehearsal.mjs", include_bytes!("../client/node/rehearsal.mjs")),
+            ("resolve.mjs", include_bytes!("../client/node/resolve.mjs")),
+            ("zygote.cjs", include_bytes!("../client/node/zygote.cjs")),
+            ("zygote.node", squall_sandbox::ZYGOTE_NODE_ADDON),
         ],
     },
 ];
@@ -50,7 +56,7 @@ impl Clients {
             for (name, text) in client.files {
                 hash.update(name.as_bytes());
                 hash.update([0]);
-                hash.update(text.as_bytes());
+                hash.update(text);
             }
         }
         let digest = hash.finalize();

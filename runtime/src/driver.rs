@@ -7,6 +7,7 @@ use crate::environment;
 use crate::instance::{Ending, Instance, Phase};
 use crate::launch::{Exit, LaunchError, Source, Spec, Started, Worker};
 use crate::logline::{self, Status};
+use crate::platform;
 use bytes::Bytes;
 use std::any::Any;
 use std::sync::Arc;
@@ -67,8 +68,17 @@ struct Running {
 }
 
 async fn start(engine: &Arc<Engine>, instance: &Arc<Instance>) -> Result<Running, StartError> {
-    let spec: Spec = environment::spec(engine, instance).await?;
-    let Started { worker, runtime_api, endpoint, output } = engine.launcher.spawn(spec).await?;
+    let mut spec: Spec = environment::spec(engine, instance).await?;
+    let started = match engine.launcher.spawn(spec.clone()).await {
+        Err(e) if spec.zygote.is_some() => {
+            // Nothing of the function has run: it is executed instead.
+            tracing::warn!(function = %instance.function.function_arn, "fork an instance: {e}");
+            spec.zygote = None;
+            engine.launcher.spawn(spec).await?
+        }
+        started => started?,
+    };
+    let Started { worker, runtime_api, endpoint, output } = started;
     let worker: Arc<dyn Worker> = Arc::from(worker);
     let io = |e: std::io::Error| StartError::Platform(InvokeError::Start(format!("set up an instance's sockets: {e}")));
     runtime_api.set_nonblocking(true).map_err(io)?;
@@ -218,7 +228,9 @@ fn init_over(instance: &Arc<Instance>, end: InitEnd) {
     let is_bound = instance.state.lock().current.is_some();
     let phase = if is_bound { "invoke" } else { "init" };
     instance.output.drain();
-    instance.output.platform([logline::init_report(instance.born.elapsed(), phase, &status)]);
+    let (now, took) = (instance.engine.clock.now(), instance.born.elapsed());
+    let line = platform::init_report(&instance.function, now, took, phase, instance.initialization(), &status);
+    instance.output.platform(line);
     instance.engine.init_failed(instance.id);
     if is_bound {
         let ending = match end {

@@ -9,14 +9,16 @@ use crate::output::{Output, Target};
 use crate::pool::{Action, Counts, InstanceId, Limits, Pool, RequestId};
 use crate::runtimes::{Found, Registry};
 use crate::sdk::{Sdk, SdkState};
+use crate::zygotes::{ZygoteState, Zygotes};
 use crate::{Function, InvokeError, Options, Request};
 use parking_lot::Mutex;
+use squall_meter::Meter;
 use squall_service::{Identity, LogSink, Outcome, SessionCredentials};
 use squall_types::{Clock, Random};
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
@@ -44,16 +46,18 @@ pub struct Engine {
     pub runtimes: Registry,
     pub sdk: Sdk,
     pub clients: Clients,
+    pub zygotes: Zygotes,
     identity: Arc<dyn Identity>,
     logs: Arc<dyn LogSink>,
     random: Arc<dyn Random>,
     born: Instant,
     is_stopping: AtomicBool,
+    pub meter: OnceLock<Meter>,
     core: Mutex<Core>,
 }
 
-struct Core {
-    pool: Pool,
+pub struct Core {
+    pub pool: Pool,
     instances: HashMap<InstanceId, Arc<Instance>>,
     /// Requests that wait for an instance.
     calls: HashMap<RequestId, Call>,
@@ -65,7 +69,7 @@ impl Engine {
     }
 
     /// Tells the pool something and carries out what it decides.
-    fn tell<T>(self: &Arc<Self>, event: impl FnOnce(&mut Core, Duration) -> T) -> T {
+    pub fn tell<T>(self: &Arc<Self>, event: impl FnOnce(&mut Core, Duration) -> T) -> T {
         let now = self.now();
         let mut core = self.core.lock();
         let answer = event(&mut core, now);
@@ -80,7 +84,9 @@ impl Engine {
     fn act(self: &Arc<Self>, action: Action) {
         match action {
             Action::Assign { request, instance, thaw } => self.assign(request, instance, thaw),
-            Action::Start { instance, function, bound } => self.start(instance, function, bound),
+            Action::Start { instance, function, bound, is_provisioned } => {
+                self.start(instance, function, bound, is_provisioned);
+            }
             Action::Kill { instance } => {
                 let found = self.core.lock().instances.get(&instance).cloned();
                 if let Some(instance) = found {
@@ -111,7 +117,13 @@ impl Engine {
         }
     }
 
-    fn start(self: &Arc<Self>, id: InstanceId, function: Arc<Function>, bound: Option<RequestId>) {
+    fn start(
+        self: &Arc<Self>,
+        id: InstanceId,
+        function: Arc<Function>,
+        bound: Option<RequestId>,
+        is_provisioned: bool,
+    ) {
         let mut hex = [0u8; 16];
         self.random.fill(&mut hex);
         let hex: String = hex.iter().map(|b| format!("{b:02x}")).collect();
@@ -122,7 +134,7 @@ impl Engine {
             group: function.log_group.clone(),
             stream: logline::stream_name(self.clock.now(), &function.version, &hex),
         });
-        let instance = Arc::new(Instance::new(id, function, self.clone(), output));
+        let instance = Arc::new(Instance::new(id, function, self.clone(), output, is_provisioned));
         let call = {
             let mut core = self.core.lock();
             core.instances.insert(id, instance.clone());
@@ -141,7 +153,7 @@ impl Engine {
             let request = call.request;
             if call.reply.is_closed() {
                 // Its caller has gone, and with it what bounds the wait.
-                return core.pool.answered(request);
+                return core.pool.answered(request, now);
             }
             core.calls.insert(request, call);
             core.pool.requeue(request, now);
@@ -155,7 +167,7 @@ impl Engine {
 
     /// See [`Pool::answered`].
     pub fn answered(self: &Arc<Self>, request: RequestId) {
-        self.tell(|core, _| core.pool.answered(request));
+        self.tell(|core, now| core.pool.answered(request, now));
     }
 
     /// See [`Pool::init_failed`].
@@ -177,7 +189,7 @@ impl Engine {
         let call = self.tell(|core, now| {
             core.instances.remove(&instance.id);
             if let Some(call) = bound {
-                core.pool.answered(call.request);
+                core.pool.answered(call.request, now);
                 core.pool.gone(instance.id, now);
                 return Some(call);
             }
@@ -189,8 +201,8 @@ impl Engine {
     }
 
     fn cancel(self: &Arc<Self>, request: RequestId) -> bool {
-        self.tell(|core, _| {
-            let was_waiting = core.pool.cancel(request);
+        self.tell(|core, now| {
+            let was_waiting = core.pool.cancel(request, now);
             if was_waiting {
                 core.calls.remove(&request);
             }
@@ -266,7 +278,8 @@ impl Runtime {
             instances_max: options.instances_max,
             memory_mb_max: options.instances_memory_mb_max,
             starting_max: options.starting_max.max(1),
-            keep_alive: Duration::from_secs(options.keep_alive_s),
+            burst: options.burst.max(1),
+            keep_alive: options.keep_alive(),
             age_max: Duration::from_secs(options.age_max_s.min(36_000)),
             freeze_after: Duration::from_millis(options.freeze_after_ms),
         };
@@ -274,6 +287,7 @@ impl Runtime {
             runtimes: Registry::start(&options, clients.python.clone()),
             sdk: Sdk::new(&options),
             clients,
+            zygotes: Zygotes::default(),
             launcher,
             endpoint,
             clock,
@@ -282,6 +296,7 @@ impl Runtime {
             random,
             born: Instant::now(),
             is_stopping: AtomicBool::new(false),
+            meter: OnceLock::new(),
             core: Mutex::new(Core { pool: Pool::new(limits), instances: HashMap::new(), calls: HashMap::new() }),
             options,
         });
@@ -332,13 +347,22 @@ impl Runtime {
         self.engine.tell(|core, _| core.pool.reserve(function_arn, reserved));
     }
 
-    /// Makes ready what functions of this runtime need beyond their package: waits for the SDK, installing it on first need.
+    /// Makes ready what functions of this runtime need beyond their package: waits for the SDK, installing it on first
+    /// need, and begins to start the zygote.
     ///
     /// # Errors
     /// The host lacks the runtime; the text says how to add it.
     pub async fn prepare(&self, runtime: &str) -> Result<SdkState, String> {
         let found = self.engine.runtimes.find(runtime).await?;
-        Ok(self.engine.sdk.prepare(&found, &self.engine.runtimes).await)
+        let state = self.engine.sdk.prepare(&found, &self.engine.runtimes).await;
+        self.engine.start_zygote(&found);
+        Ok(state)
+    }
+
+    /// How it stands with the zygotes that were asked for, by runtime, for health and doctor.
+    #[must_use]
+    pub fn zygotes(&self) -> Vec<(String, ZygoteState)> {
+        self.engine.zygotes.states()
     }
 
     /// The interpreter that serves a runtime identifier.
@@ -386,6 +410,7 @@ impl Runtime {
         for instance in rest {
             instance.kill();
         }
+        engine.zygotes.end();
         let last = Instant::now() + Duration::from_secs(2);
         while self.stats().instances > 0 && Instant::now() < last {
             sleep(Duration::from_millis(5)).await;
@@ -393,11 +418,19 @@ impl Runtime {
     }
 }
 
+impl Runtime {
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+}
+
 async fn keep_house(engine: Weak<Engine>) {
+    let mut looked = Instant::now();
     loop {
         let pause = {
             let Some(engine) = engine.upgrade() else { return };
             engine.tick();
+            looked = engine.look_around(looked);
             let is_empty = engine.core.lock().instances.is_empty();
             let freeze = engine.options.freeze_after_ms;
             if is_empty || freeze == 0 { 1000 } else { freeze.clamp(20, 1000) }

@@ -6,7 +6,7 @@ use crate::engine::Engine;
 use crate::instance::Instance;
 use crate::launch::{ENDPOINT, Exit, Layout, Mount, RUNTIME_API, Spec};
 use crate::runtimes::{Family, Found};
-use crate::{Function, InvokeError, logline};
+use crate::{Function, InvokeError, logline, platform};
 use squall_service::SessionCredentials;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -23,19 +23,21 @@ pub async fn spec(engine: &Arc<Engine>, instance: &Arc<Instance>) -> Result<Spec
     let function = &instance.function;
     let found =
         engine.runtimes.find(&function.runtime).await.map_err(|e| StartError::Platform(InvokeError::Runtime(e)))?;
-    let line = logline::init_start(&found.log_name(), &found.log_version(), &found.version_arn(&function.region));
-    instance.output.platform([line]);
+    let init = platform::Init {
+        runtime: &found.log_name(),
+        version: &found.log_version(),
+        version_arn: &found.version_arn(&function.region),
+        kind: instance.initialization(),
+    };
+    instance.output.platform(platform::init_start(function, engine.clock.now(), &init));
     let session = engine.session(function, SESSION_SLACK).await.map_err(StartError::Platform)?;
 
-    let (client, sdk_inside) = match found.family {
-        Family::Node(_) => (Some(&engine.clients.node), NODE_SDK_INSIDE),
-        Family::Python(_) => (Some(&engine.clients.python), PYTHON_SDK_INSIDE),
-        Family::Provided => (None, ""),
-    };
-    let sdk = engine.sdk.folder(&found).map(|host| Mount { host, inside: sdk_inside.into() });
+    let client = client(engine, &found);
+    let sdk = sdk(engine, &found);
     let nowhere = PathBuf::from("/var/runtime");
     let opt = function.opt_dir.as_deref();
-    let layout = Layout::new(&engine.launcher, &function.code_dir, opt, client.unwrap_or(&nowhere), sdk.as_ref());
+    let runtime_dir = client.as_ref().map_or(&nowhere, |m| &m.host);
+    let layout = Layout::new(&engine.launcher, &function.code_dir, opt, runtime_dir, sdk.as_ref());
     let is_on_host_paths = engine.launcher.is_on_host_paths();
 
     let mut argv = command(function, &found, &layout, is_on_host_paths)?;
@@ -43,15 +45,12 @@ pub async fn spec(engine: &Arc<Engine>, instance: &Arc<Instance>) -> Result<Spec
         wrap(&mut argv, function, &layout, &found, wrapper)?;
     }
     let mut mounts = if is_on_host_paths { Vec::new() } else { found.mounts.clone() };
-    if let Some(client) = client {
-        mounts.push(Mount { host: client.clone(), inside: "/var/runtime".into() });
-    }
-    mounts.extend(sdk);
+    mounts.extend(client.into_iter().chain(sdk));
     let cpu = |full: u64| (u64::from(function.memory_mb) * full / MB_PER_CPU).max(2);
     Ok(Spec {
         id: format!("{}-{}", function.name, instance.id),
         argv,
-        env: variables(function, &found, &layout, &session, instance.output.stream()),
+        env: variables(instance, &found, &layout, &session),
         code: function.code_dir.clone(),
         opt: function.opt_dir.clone(),
         mounts,
@@ -60,7 +59,28 @@ pub async fn spec(engine: &Arc<Engine>, instance: &Arc<Instance>) -> Result<Spec
         pids_max: engine.options.pids_max,
         cpu_shares: cpu(1024),
         cpu_quota_percent: engine.options.cpu_quota.then(|| u32::try_from(cpu(100)).unwrap_or(100)),
+        zygote: engine.zygote_for(function, &found),
     })
+}
+
+/// The runtime client, where it stands inside.
+pub fn client(engine: &Engine, found: &Found) -> Option<Mount> {
+    let host = match found.family {
+        Family::Node(_) => &engine.clients.node,
+        Family::Python(_) => &engine.clients.python,
+        Family::Provided => return None,
+    };
+    Some(Mount { host: host.clone(), inside: "/var/runtime".into() })
+}
+
+/// The SDK, where it stands inside.
+pub fn sdk(engine: &Engine, found: &Found) -> Option<Mount> {
+    let inside = match found.family {
+        Family::Node(_) => NODE_SDK_INSIDE,
+        Family::Python(_) => PYTHON_SDK_INSIDE,
+        Family::Provided => return None,
+    };
+    Some(Mount { host: engine.sdk.folder(found)?, inside: inside.into() })
 }
 
 fn command(function: &Function, found: &Found, layout: &Layout, on_host: bool) -> Result<Vec<OsString>, StartError> {
@@ -133,22 +153,25 @@ fn wrap(
 
 /// The environment: AWS's variables, then the function's own.
 fn variables(
-    function: &Function,
+    instance: &Instance,
     found: &Found,
     layout: &Layout,
     session: &SessionCredentials,
-    stream: &str,
 ) -> Vec<(OsString, OsString)> {
-    let Layout { task, opt, runtime, .. } = layout;
-    let lang = found.prefix_inside.as_deref().unwrap_or("/var/lang");
+    let function = &instance.function;
+    let Layout { task, runtime, .. } = layout;
     let mut env: Vec<(String, String)> = Vec::with_capacity(48 + function.env.len());
     let mut set = |name: &str, value: String| env.push((name.to_owned(), value));
     set("AWS_LAMBDA_FUNCTION_NAME", function.name.clone());
     set("AWS_LAMBDA_FUNCTION_VERSION", function.version.clone());
     set("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", function.memory_mb.to_string());
     set("AWS_LAMBDA_LOG_GROUP_NAME", function.log_group.clone());
-    set("AWS_LAMBDA_LOG_STREAM_NAME", stream.to_owned());
-    set("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".into());
+    set("AWS_LAMBDA_LOG_STREAM_NAME", instance.output.stream().to_owned());
+    set("AWS_LAMBDA_INITIALIZATION_TYPE", instance.initialization().into());
+    if let Some(levels) = &function.json_log {
+        set("AWS_LAMBDA_LOG_FORMAT", "JSON".into());
+        set("AWS_LAMBDA_LOG_LEVEL", levels.application.clone());
+    }
     set("AWS_LAMBDA_RUNTIME_API", RUNTIME_API.into());
     set("AWS_ENDPOINT_URL", format!("http://{ENDPOINT}"));
     set("AWS_REGION", function.region.clone());
@@ -164,9 +187,23 @@ fn variables(
     set("_HANDLER", function.handler.clone());
     set("LAMBDA_TASK_ROOT", task.clone());
     set("LAMBDA_RUNTIME_DIR", runtime.clone());
+    set("PWD", task.clone());
+    env.extend(shared(found, layout).into_iter().map(|(name, value)| (name.to_owned(), value)));
+    for (name, value) in &function.env {
+        env.retain(|(n, _)| n != name);
+        env.push((name.clone(), value.clone()));
+    }
+    env.into_iter().map(|(k, v)| (k.into(), v.into())).collect()
+}
+
+/// The variables that every function of a runtime has, and its zygote as well.
+pub fn shared(found: &Found, layout: &Layout) -> Vec<(&'static str, String)> {
+    let Layout { task, opt, runtime, .. } = layout;
+    let lang = found.prefix_inside.as_deref().unwrap_or("/var/lang");
+    let mut env: Vec<(&'static str, String)> = Vec::with_capacity(8);
+    let mut set = |name, value: String| env.push((name, value));
     set("LANG", locale().into());
     set("TZ", ":UTC".into());
-    set("PWD", task.clone());
     let libraries = format!("/lib64:/usr/lib64:{runtime}:{runtime}/lib:{task}:{task}/lib:{opt}/lib");
     match found.family {
         Family::Provided => {
@@ -190,11 +227,7 @@ fn variables(
         Family::Python(_) => set("PYTHONPATH", runtime.clone()),
         Family::Provided => {}
     }
-    for (name, value) in &function.env {
-        env.retain(|(n, _)| n != name);
-        env.push((name.clone(), value.clone()));
-    }
-    env.into_iter().map(|(k, v)| (k.into(), v.into())).collect()
+    env
 }
 
 /// AWS's locale where the host has it; the C library's own UTF-8 locale otherwise.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// One version of a function, ready to run. Immutable: a change of code or configuration is a new value with a higher revision.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Function {
     /// Unqualified ARN: what reserved concurrency and [`crate::Runtime::retire`] count by.
     pub function_arn: String,
@@ -27,6 +27,8 @@ pub struct Function {
     pub handler: String,
     /// Runtime identifier, such as `nodejs20.x`.
     pub runtime: String,
+    /// `x86_64` or `arm64`, as it is billed.
+    pub architecture: String,
     /// MemorySize in MB.
     pub memory_mb: u32,
     /// Timeout of one invocation.
@@ -41,13 +43,30 @@ pub struct Function {
     pub opt_dir: Option<PathBuf>,
     /// Log group.
     pub log_group: String,
+    /// Logs as JSON; `None` = as text.
+    pub json_log: Option<JsonLog>,
     /// ReservedConcurrentExecutions of the function.
     pub reserved_concurrency: Option<u32>,
     /// Kept alive as long as a request or an instance uses this revision: a guard that removes the code folder when dropped.
     pub keep: Option<Arc<dyn Any + Send + Sync>>,
 }
 
+/// How a function with `LogFormat: JSON` logs.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct JsonLog {
+    /// Least level of the function's own lines, `TRACE` to `FATAL`; its runtime client sees to it.
+    pub application: String,
+    /// Least level of the platform's lines: `DEBUG`, `INFO` or `WARN`.
+    pub system: String,
+}
+
 impl Function {
+    /// ARN with the version, whatever it is: the version's name in the pool.
+    #[must_use]
+    pub fn arn_of_version(&self) -> String {
+        format!("{}:{}", self.function_arn, self.version)
+    }
+
     /// ARN by which the function is invoked unless the caller used an alias.
     #[must_use]
     pub fn arn(&self) -> String {

@@ -7,10 +7,12 @@ use crate::engine::Engine;
 use crate::launch::{Exit, Worker};
 use crate::logline::{self, Failure, Report, Status};
 use crate::output::Output;
+use crate::platform;
 use crate::pool::{InstanceId, RequestId};
 use crate::{Function, InvokeError, Request};
 use bytes::Bytes;
 use parking_lot::Mutex;
+use squall_meter::{Tally, Usage};
 use squall_service::Outcome;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +23,9 @@ use tokio::time::Instant;
 const PEAK_FRESH: Duration = Duration::from_millis(250);
 /// Least time that a runtime has to ask for the next event after its answer.
 const NEXT_GRACE: Duration = Duration::from_secs(2);
+
+/// `/tmp` that costs nothing, in MB.
+const TMP_MB_FREE: u32 = 512;
 
 /// The answer of an invocation.
 pub type Reply = Result<Outcome, InvokeError>;
@@ -102,6 +107,10 @@ pub struct Instance {
     pub function: Arc<Function>,
     pub engine: Arc<Engine>,
     pub output: Output,
+    /// Started for provisioned concurrency.
+    pub is_provisioned: bool,
+    /// Counts what it uses.
+    tally: Option<Tally>,
     pub born: Instant,
     pub state: Mutex<State>,
     /// A job lies ready.
@@ -111,7 +120,13 @@ pub struct Instance {
 }
 
 impl Instance {
-    pub fn new(id: InstanceId, function: Arc<Function>, engine: Arc<Engine>, output: Output) -> Self {
+    pub fn new(
+        id: InstanceId,
+        function: Arc<Function>,
+        engine: Arc<Engine>,
+        output: Output,
+        is_provisioned: bool,
+    ) -> Self {
         let state = State {
             phase: Phase::Init,
             worker: None,
@@ -127,9 +142,11 @@ impl Instance {
         };
         Self {
             id,
+            tally: engine.tally(&function),
             function,
             engine,
             output,
+            is_provisioned,
             born: Instant::now(),
             state: Mutex::new(state),
             job_there: Notify::new(),
@@ -151,7 +168,7 @@ impl Instance {
         state.job = Some(Job { head: self.head(&input), payload });
         if !is_bound {
             state.phase = Phase::Running;
-            self.output.begin(logline::start(&input.request_id, &self.function.version), input.log_tail);
+            self.output.begin(self.start_line(&input.request_id), input.log_tail);
         }
         state.current =
             Some(Current { request, input, reply, started: now, deadline, is_bound, has_start_line: !is_bound });
@@ -162,6 +179,15 @@ impl Instance {
             self.changed.notify_one();
         }
         None
+    }
+
+    fn start_line(&self, request_id: &str) -> Option<String> {
+        platform::start(&self.function, self.engine.clock.now(), request_id)
+    }
+
+    /// How it came to life, in AWS's words.
+    pub fn initialization(&self) -> &'static str {
+        if self.is_provisioned { "provisioned-concurrency" } else { "on-demand" }
     }
 
     fn head(&self, input: &Request) -> Vec<u8> {
@@ -193,7 +219,7 @@ impl Instance {
                 state.phase = Phase::Waiting;
                 let wanted = state.current.as_mut().map(|current| {
                     current.has_start_line = true;
-                    (logline::start(current.id(), &self.function.version), current.input.log_tail)
+                    (self.start_line(current.id()), current.input.log_tail)
                 });
                 if let Some((start, wants_tail)) = wanted {
                     state.phase = Phase::Running;
@@ -291,17 +317,18 @@ impl Instance {
         }
         let said = self.tell(&current, ending);
         if !current.has_start_line {
-            self.output.begin(logline::start(current.id(), &function.version), current.input.log_tail);
+            self.output.begin(self.start_line(current.id()), current.input.log_tail);
         }
         let report = Report {
             request_id: current.id(),
             duration,
-            init: init.filter(|_| !current.is_bound),
+            // Provisioned concurrency is paid for by time, its init included.
+            init: init.filter(|_| !current.is_bound && !self.is_provisioned),
             memory_mb: function.memory_mb,
             memory_peak_bytes: peak,
             status: said.status,
         };
-        let lines = said.line.into_iter().chain([logline::end(current.id()), report.line()]);
+        let lines = platform::end(function, self.engine.clock.now(), said.line, &report);
         let log_tail = self.output.finish(lines);
         let outcome = Outcome {
             status: 200,
@@ -310,9 +337,25 @@ impl Instance {
             executed_version: function.version.clone(),
             log_tail,
         };
+        self.count(report.billed_ms(), outcome.function_error.is_some());
         // Counted out first: a caller with reserved concurrency 1 may send its next request at once.
         self.engine.answered(current.request);
         let _ = current.reply.send(Ok(outcome));
+    }
+
+    /// Adds an invocation to what the function has used.
+    fn count(&self, billed_ms: u64, is_error: bool) {
+        let Some(tally) = &self.tally else { return };
+        let mb_ms = billed_ms * u64::from(self.function.memory_mb);
+        let (own, on_demand) = if self.is_provisioned { (mb_ms, 0) } else { (0, mb_ms) };
+        tally.add(Usage {
+            requests: 1,
+            errors: u64::from(is_error),
+            mb_ms: on_demand,
+            provisioned_run_mb_ms: own,
+            provisioned_mb_ms: 0,
+            tmp_mb_ms: billed_ms * u64::from(self.function.tmp_mb.saturating_sub(TMP_MB_FREE)),
+        });
     }
 
     fn tell(&self, current: &Current, ending: Ending) -> Told {

@@ -43,6 +43,36 @@ pub struct Spec {
     pub cpu_shares: u64,
     /// Hard CPU limit in percent of one CPU, if wanted.
     pub cpu_quota_percent: Option<u32>,
+    /// The zygote ([`Zygote::number`]) to fork the worker from; `None`: `argv` is executed.
+    pub zygote: Option<u64>,
+}
+
+/// A zygote to be started: see the sandbox's own type, which this is for launchers.
+#[derive(Clone, Debug)]
+pub struct ZygoteSpec {
+    /// Name for operators.
+    pub id: String,
+    /// Program and arguments.
+    pub argv: Vec<OsString>,
+    /// The whole environment.
+    pub env: Vec<(OsString, OsString)>,
+    /// What its workers see too, beyond their code.
+    pub mounts: Vec<Mount>,
+    /// Its forks deal with the interpreter's descriptors themselves.
+    pub keeps_descriptors: bool,
+}
+
+/// A started interpreter that workers are forked from. Dropping it ends it, and not its workers.
+#[async_trait]
+pub trait Zygote: Send + Sync {
+    /// What [`Spec::zygote`] names it by.
+    fn number(&self) -> u64;
+    /// What it said of itself when it was ready.
+    fn text(&self) -> &str;
+    /// Whether workers can be forked from it.
+    fn is_alive(&self) -> bool;
+    /// Waits until it is gone; why.
+    async fn gone(&self) -> String;
 }
 
 /// Where the worker finds the Runtime API.
@@ -100,6 +130,11 @@ pub struct LaunchError(pub String);
 pub trait Launcher: Send + Sync {
     /// Starts one.
     async fn spawn(&self, spec: Spec) -> Result<Started, LaunchError>;
+
+    /// Starts a zygote and waits until it is ready.
+    async fn start_zygote(&self, spec: ZygoteSpec) -> Result<Box<dyn Zygote>, LaunchError> {
+        Err(LaunchError(format!("{}: there are no zygotes without isolation", spec.id)))
+    }
 
     /// Whether workers see the host's own paths instead of `/var/task`, `/opt` and `/var/runtime`.
     fn is_on_host_paths(&self) -> bool {

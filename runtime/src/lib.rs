@@ -26,20 +26,28 @@ mod error;
 mod function;
 mod http;
 mod instance;
+pub mod keepalive;
 mod launch;
 mod logline;
 mod options;
 mod output;
+mod platform;
 mod pool;
 mod process;
 pub mod runtimes;
 mod sandboxed;
+mod scaling;
 pub mod sdk;
+mod zygotes;
 
 pub use engine::{Runtime, Stats};
 pub use error::{InvokeError, ThrottleReason};
-pub use function::{Function, Request};
-pub use launch::{EndpointServer, Exit, LaunchError, Launcher, Mount, Source, Spec, Started, Worker};
+pub use function::{Function, JsonLog, Request};
+pub use launch::{
+    EndpointServer, Exit, LaunchError, Launcher, Mount, Source, Spec, Started, Worker, Zygote, ZygoteSpec,
+};
 pub use options::{Host, Options};
+pub use pool::Provisioned;
 pub use process::ProcessLauncher;
 pub use sdk::SdkState;
+pub use zygotes::ZygoteState;

@@ -134,12 +134,23 @@ pub struct Report<'a> {
 }
 
 impl Report<'_> {
-    /// `REPORT RequestId: …`, fields ended by tabs. Billed: the duration with the init, rounded up to a millisecond.
+    /// What is billed: the duration with the init (as AWS has it since August 2025), rounded up to a millisecond.
+    pub fn billed_ms(&self) -> u64 {
+        let billed = (self.duration + self.init.unwrap_or_default()).as_nanos().div_ceil(1_000_000);
+        u64::try_from(billed).unwrap_or(u64::MAX).max(1)
+    }
+
+    /// Whole MB, never more than the function may use.
+    pub fn memory_used_mb(&self) -> u64 {
+        self.memory_peak_bytes.div_ceil(1 << 20).clamp(1, u64::from(self.memory_mb.max(1)))
+    }
+
+    /// `REPORT RequestId: …`, fields ended by tabs.
     pub fn line(&self) -> String {
-        let billed = (millis(self.duration + self.init.unwrap_or_default())).ceil().max(1.0);
-        let used = (self.memory_peak_bytes.div_ceil(1 << 20)).clamp(1, u64::from(self.memory_mb));
+        let billed = self.billed_ms();
+        let used = self.memory_used_mb();
         let mut line = format!(
-            "REPORT RequestId: {}\tDuration: {:.2} ms\tBilled Duration: {billed:.0} ms\tMemory Size: {} MB\tMax Memory Used: {used} MB\t",
+            "REPORT RequestId: {}\tDuration: {:.2} ms\tBilled Duration: {billed} ms\tMemory Size: {} MB\tMax Memory Used: {used} MB\t",
             self.request_id,
             millis(self.duration),
             self.memory_mb,

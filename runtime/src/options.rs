@@ -1,9 +1,11 @@
 //! Options of the crate.
 
+use crate::keepalive::{KeepAlive, Policy};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What the operator can set, in the section `[runtime]`. Since 0.1.
 #[derive(Clone, Debug, Deserialize)]
@@ -20,8 +22,18 @@ pub struct Options {
     pub starting_max: u32,
     /// Seconds that the init of an instance may take; past it the init is repeated inside the invocation. Default 10, as on AWS.
     pub init_timeout_s: u64,
-    /// Seconds that an idle instance is kept. Default 600.
+    /// Instances of one function that may be started in 10 seconds; beyond it requests that need one are refused with 429.
+    /// Default 1000, as on AWS.
+    pub burst: u32,
+    /// How idle instances are kept: `cost`, `hybrid` or `fixed` (see `runtime/src/keepalive.rs`). Default `cost`.
+    pub keep_alive: Policy,
+    /// Seconds that an idle instance is kept where nothing is known of its function yet, and by the policy `fixed`. Default 600.
     pub keep_alive_s: u64,
+    /// What the policy `cost` takes a cold start to be worth, in GB·s of idle memory: more keeps instances longer. Default 150,
+    /// with which the replay (`runtime/examples/replay.rs`) has fewer cold starts and less waste than ten fixed minutes.
+    pub cold_start_gb_s: f64,
+    /// Memory in MB of the host that is left free: below it idle instances end and nothing starts. Default 512.
+    pub host_memory_free_mb: u64,
     /// Seconds after which an instance is replaced; its credentials live that long. Default 21600, at most 36000.
     pub age_max_s: u64,
     /// Milliseconds of idleness after which an instance is frozen; 0 = never. Default 100.
@@ -39,6 +51,10 @@ pub struct Options {
     pub sdk_install: bool,
     /// The npm packages that make up the SDK for Node.js.
     pub sdk_node_packages: Vec<String>,
+    /// Those of them that the zygotes of Node.js hold loaded: each makes a zygote larger and its forks a little slower.
+    pub sdk_node_preload: Vec<String>,
+    /// Whether instances are forked from zygotes where that is possible; otherwise each starts an interpreter. Default true.
+    pub zygotes: bool,
     /// The PyPI packages that make up the SDK for Python.
     pub sdk_python_packages: Vec<String>,
     /// Folder for runtime clients, caches and SDKs. Set by the application.
@@ -89,6 +105,32 @@ const NODE_PACKAGES: &[&str] = &[
     "@aws-sdk/util-dynamodb",
 ];
 
+/// What functions use most.
+const NODE_PRELOAD: &[&str] = &[
+    "@aws-sdk/client-dynamodb",
+    "@aws-sdk/lib-dynamodb",
+    "@aws-sdk/util-dynamodb",
+    "@aws-sdk/client-s3",
+    "@aws-sdk/s3-request-presigner",
+    "@aws-sdk/client-sqs",
+    "@aws-sdk/client-sns",
+    "@aws-sdk/client-lambda",
+    "@aws-sdk/client-eventbridge",
+    "@aws-sdk/client-secrets-manager",
+    "@aws-sdk/client-ssm",
+];
+
+impl Options {
+    /// The policy with its numbers.
+    #[must_use]
+    pub fn keep_alive(&self) -> KeepAlive {
+        let fixed = Duration::from_secs(self.keep_alive_s);
+        // Instances beyond a function's first are kept as long under every policy: shorter times cost more starts in the replay
+        // than they save.
+        KeepAlive { policy: self.keep_alive, fixed, extra: fixed, cold_gb_s: self.cold_start_gb_s }
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -97,7 +139,11 @@ impl Default for Options {
             instances_memory_mb_max: 0,
             starting_max: 64,
             init_timeout_s: 10,
+            burst: 1000,
+            keep_alive: Policy::Cost,
             keep_alive_s: 600,
+            cold_start_gb_s: 150.0,
+            host_memory_free_mb: 512,
             age_max_s: 21_600,
             freeze_after_ms: 100,
             pids_max: 1024,
@@ -106,6 +152,8 @@ impl Default for Options {
             sdk_dir: None,
             sdk_install: true,
             sdk_node_packages: NODE_PACKAGES.iter().map(|p| (*p).to_owned()).collect(),
+            sdk_node_preload: NODE_PRELOAD.iter().map(|p| (*p).to_owned()).collect(),
+            zygotes: true,
             sdk_python_packages: vec!["boto3".into()],
             data_dir: PathBuf::new(),
             host: Host::default(),

@@ -149,8 +149,9 @@ impl Output {
 
     fn line(&self, inner: &mut Inner, line: &[u8]) {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        // Our runtime clients send an event of several lines as one, with "\r" between them.
-        let text = String::from_utf8_lossy(&line[..line.len().min(LINE_BYTES_MAX)]).replace('\r', "\n");
+        let text = String::from_utf8_lossy(&line[..line.len().min(LINE_BYTES_MAX)]);
+        // Our runtime clients send an event of several lines as one, with a NUL before each of them.
+        let text = text.strip_prefix('\0').unwrap_or(&text).replace('\0', "\n");
         if !text.is_empty() {
             self.event(inner, text);
         }
@@ -186,9 +187,9 @@ impl Output {
     }
 
     /// A request begins.
-    pub fn begin(&self, start: String, wants_tail: bool) {
+    pub fn begin(&self, start: Option<String>, wants_tail: bool) {
         let mut inner = self.inner.lock();
-        inner.start = Some(start);
+        inner.start = start;
         inner.tail = wants_tail.then(Vec::new);
     }
 

@@ -3,10 +3,10 @@
 //! At level none there is no network namespace, so the addresses differ from worker to worker and must be put into its
 //! environment after the ports are known: that is what [`ProcessLauncher`] does.
 
-use crate::launch::{Exit, LaunchError, Launcher, Spec, Started, Worker};
+use crate::launch::{Exit, LaunchError, Launcher, Mount, Spec, Started, Worker, Zygote, ZygoteSpec};
 use crate::process::ProcessLauncher;
 use async_trait::async_trait;
-use squall_sandbox::{Control, Level, Sandbox};
+use squall_sandbox::{Control, Level, Sandbox, Start};
 use std::io;
 
 #[async_trait]
@@ -15,19 +15,19 @@ impl Launcher for Sandbox {
         if self.level() == Level::None {
             return ProcessLauncher.spawn(spec).await;
         }
-        let mounts = spec.mounts.into_iter().map(|m| squall_sandbox::Mount { host: m.host, inside: m.inside });
         let spec = squall_sandbox::Spec {
             id: spec.id,
             argv: spec.argv,
             env: spec.env,
             code: spec.code,
             opt: spec.opt,
-            mounts: mounts.collect(),
+            mounts: mounts(spec.mounts),
             memory_bytes: spec.memory_bytes,
             tmp_bytes: spec.tmp_bytes,
             pids_max: spec.pids_max,
             cpu_shares: spec.cpu_shares,
             cpu_quota_percent: spec.cpu_quota_percent,
+            start: spec.zygote.map_or(Start::Execute, Start::Fork),
         };
         let worker = Sandbox::spawn(self, spec).await.map_err(|e| LaunchError(e.to_string()))?;
         Ok(Started {
@@ -38,8 +38,40 @@ impl Launcher for Sandbox {
         })
     }
 
+    async fn start_zygote(&self, spec: ZygoteSpec) -> Result<Box<dyn Zygote>, LaunchError> {
+        let ZygoteSpec { id, argv, env, mounts: folders, keeps_descriptors } = spec;
+        let spec = squall_sandbox::ZygoteSpec { id, argv, env, mounts: mounts(folders), keeps_descriptors };
+        match Sandbox::start_zygote(self, spec).await {
+            Ok(zygote) => Ok(Box::new(zygote)),
+            Err(e) => Err(LaunchError(e.to_string())),
+        }
+    }
+
     fn is_on_host_paths(&self) -> bool {
         self.level() == Level::None
+    }
+}
+
+fn mounts(list: Vec<Mount>) -> Vec<squall_sandbox::Mount> {
+    list.into_iter().map(|m| squall_sandbox::Mount { host: m.host, inside: m.inside }).collect()
+}
+
+#[async_trait]
+impl Zygote for squall_sandbox::Zygote {
+    fn number(&self) -> u64 {
+        squall_sandbox::Zygote::number(self)
+    }
+
+    fn text(&self) -> &str {
+        squall_sandbox::Zygote::text(self)
+    }
+
+    fn is_alive(&self) -> bool {
+        squall_sandbox::Zygote::is_alive(self)
+    }
+
+    async fn gone(&self) -> String {
+        squall_sandbox::Zygote::gone(self).await
     }
 }
 

@@ -37,6 +37,7 @@ async fn run() {
     the_sdk_is_where_functions_look(&world).await;
     python_runs_at_the_paths_of_aws(&world).await;
     node_runs_at_the_paths_of_aws(&world).await;
+    python_forks_are_like_executions(&world).await;
     memory_has_its_limit(&world).await;
     a_custom_runtime_runs(&world).await;
     frozen_instances_go_on(&world).await;
@@ -51,7 +52,7 @@ async fn run() {
 /// A folder as an operator would prepare it, with packages of one line.
 fn given_sdk(dir: &std::path::Path) -> std::path::PathBuf {
     let root = dir.join("given");
-    for minor in [9, 11, 12] {
+    for minor in [9, 10, 11, 12, 13] {
         let package = root.join(format!("python3.{minor}/boto9"));
         std::fs::create_dir_all(&package).expect("make the folder");
         std::fs::write(package.join("__init__.py"), "x = 1").expect("write");
@@ -101,6 +102,50 @@ async fn python_runs_at_the_paths_of_aws(world: &World) {
         assert_eq!(answer.json(), expected, "{runtime}: {}", world.logs.of("f0").join("\n"));
         assert!(answer.tail().contains("Max Memory Used: "));
     }
+}
+
+/// Every version's zygote, and what a fork of it must not keep: environment, paths, random state, descriptors.
+async fn python_forks_are_like_executions(world: &World) {
+    for runtime in ["python3.9", "python3.10", "python3.11", "python3.12", "python3.13"] {
+        if !world.has(runtime).await {
+            continue;
+        }
+        zygote(world, runtime).await;
+        let code = "import os, sys, random, uuid, ssl, logging, time\nimport boto9\nlogging.getLogger().warning('hi')\nA = [random.random(), ssl.RAND_bytes(8).hex()]\n\
+            def handler(e, c):\n    open('/tmp/x', 'w').write('x')\n    \
+            return {'fork': 'zygote.py' in open('/proc/self/cmdline').read(), 'cwd': os.getcwd(), 'file': __file__, 'path': sys.path[0], 'argv': len(sys.argv), 'ppid': os.getppid(), 'uid': os.getuid(), \
+            'fds': [l for l in (os.readlink('/proc/self/fd/%s' % n) for n in os.listdir('/proc/self/fd') if os.path.exists('/proc/self/fd/%s' % n)) if 'socket' not in l and 'pipe' not in l and not l.startswith('/proc')], \
+            'own': os.environ.get('OWN'), 'api': os.environ['AWS_LAMBDA_RUNTIME_API'], 'a': A, 'zone': time.tzname[0]}";
+        let mut seen = Vec::new();
+        for _ in 0..2 {
+            let mut f = world.function(runtime, "app.handler", &[("app.py", code)]);
+            f.env = vec![("OWN".into(), "1".into()), ("TZ".into(), "Asia/Tokyo".into())];
+            let answer = world.invoke(&Arc::new(f), "{}").await;
+            let mut told = answer.json();
+            seen.push(told["a"].take());
+            let expected = json!({"fork": true, "cwd": "/var/task", "file": "/var/task/app.py", "path": "/var/task", "argv": 1, "ppid": 1,
+                "uid": 993, "fds": ["/dev/null"], "own": "1", "api": "127.0.0.1:9001", "a": null, "zone": "JST"});
+            assert_eq!(told, expected, "{runtime}: {}", answer.text());
+        }
+        assert!(seen[0][0] != seen[1][0] && seen[0][1] != seen[1][1], "{runtime}: {seen:?}");
+        // A module of the function's own wins over what the zygote has loaded, as it does on an execution.
+        let own = [("app.py", "import uuid\ndef handler(e, c): return uuid.__file__"), ("uuid.py", "")];
+        assert_eq!(world.once(runtime, "app.handler", &own, "{}").await.text(), "\"/var/task/uuid.py\"", "{runtime}");
+    }
+}
+
+/// Waits until instances of the runtime are forks.
+async fn zygote(world: &World, runtime: &str) {
+    world.runtime.prepare(runtime).await.expect("prepare");
+    for _ in 0..1000 {
+        let states = world.runtime.zygotes();
+        match states.iter().find(|(id, _)| id == runtime) {
+            Some((_, squall_runtime::ZygoteState::Ready)) => return,
+            Some((_, squall_runtime::ZygoteState::Unavailable(why))) => panic!("{runtime}: {why}"),
+            _ => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+    panic!("{runtime}: no zygote");
 }
 
 async fn node_runs_at_the_paths_of_aws(world: &World) {

@@ -86,6 +86,7 @@ fn spec(code: &Path) -> Spec {
         pids_max: 64,
         cpu_shares: 1024,
         cpu_quota_percent: None,
+        start: squall_sandbox::Start::Execute,
     }
 }
 

@@ -19,6 +19,7 @@ use crate::spec::{Exit, Level, Options, PoolStats, Spec};
 use crate::sys::{process, socket};
 use crate::wire::{News, Order, PACKET_BYTES_MAX};
 use crate::worker::{Control, Life, Worker};
+use crate::zygote::ZygoteState;
 
 /// How long a spawn may take before it counts as failed; a cold one takes milliseconds.
 const SPAWN_TIMEOUT: Duration = Duration::from_secs(60);
@@ -26,18 +27,19 @@ const SPAWN_TIMEOUT: Duration = Duration::from_secs(60);
 /// Makes workers. Clones are the same sandbox; when the last one and the last worker are dropped, the spawner ends.
 #[derive(Clone)]
 pub struct Sandbox {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 type Answer = oneshot::Sender<Result<Worker, String>>;
 
 pub(crate) struct Inner {
-    socket: Arc<AsyncFd<OwnedFd>>,
+    pub(crate) socket: Arc<AsyncFd<OwnedFd>>,
     level: Level,
     note: String,
     hierarchy: Option<Arc<dyn Hierarchy>>,
     pending: Mutex<HashMap<u64, Answer>>,
-    seq: AtomicU64,
+    zygotes: Mutex<HashMap<u64, watch::Sender<ZygoteState>>>,
+    pub(crate) seq: AtomicU64,
     stats: Mutex<PoolStats>,
     /// True once the spawner has ended.
     gone: watch::Receiver<bool>,
@@ -81,6 +83,7 @@ impl Sandbox {
             note,
             hierarchy,
             pending: Mutex::default(),
+            zygotes: Mutex::default(),
             seq: AtomicU64::new(1),
             stats: Mutex::default(),
             gone,
@@ -144,6 +147,16 @@ impl Inner {
     fn pending(&self) -> MutexGuard<'_, HashMap<u64, Answer>> {
         self.pending.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+
+    pub(crate) fn zygotes(&self) -> MutexGuard<'_, HashMap<u64, watch::Sender<ZygoteState>>> {
+        self.zygotes.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn zygote_is(&self, zygote: u64, state: ZygoteState) {
+        if let Some(tell) = self.zygotes().get(&zygote) {
+            tell.send_replace(state);
+        }
+    }
 }
 
 impl Drop for Inner {
@@ -191,7 +204,7 @@ async fn configure_spawner(
     }
 }
 
-async fn send(socket: &AsyncFd<OwnedFd>, packet: &[u8]) -> io::Result<()> {
+pub(crate) async fn send(socket: &AsyncFd<OwnedFd>, packet: &[u8]) -> io::Result<()> {
     socket.async_io(Interest::WRITABLE, |fd| socket::send(fd.as_fd(), packet, &[])).await
 }
 
@@ -237,6 +250,16 @@ async fn listen(socket: Arc<AsyncFd<OwnedFd>>, inner: Weak<Inner>, mut child: Ch
                     *inner.stats.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = stats;
                 }
             }
+            Ok(News::ZygoteReady { zygote, text }) => {
+                if let Some(inner) = inner.upgrade() {
+                    inner.zygote_is(zygote, ZygoteState::Ready(text));
+                }
+            }
+            Ok(News::ZygoteGone { zygote, reason }) => {
+                if let Some(inner) = inner.upgrade() {
+                    inner.zygote_is(zygote, ZygoteState::Gone(reason));
+                }
+            }
             _ => break,
         }
     }
@@ -250,6 +273,7 @@ async fn listen(socket: Arc<AsyncFd<OwnedFd>>, inner: Weak<Inner>, mut child: Ch
     gone.send_replace(true);
     if let Some(inner) = inner.upgrade() {
         inner.pending().clear();
+        inner.zygotes().clear();
     }
 }
 

@@ -20,10 +20,17 @@ mod spec;
 mod sys;
 mod wire;
 mod worker;
+mod zygote;
 
 pub use error::Error;
 pub use handle::Sandbox;
 pub use probe::{Feature, Report, probe};
 pub use spawner::spawner_main;
-pub use spec::{Exit, Level, Mount, Options, PoolStats, Spec};
+pub use spec::{Exit, Level, Mount, Options, PoolStats, Spec, Start, ZygoteSpec};
 pub use worker::{Control, Worker};
+pub use zygote::Zygote;
+
+/// The core of zygotes as a shared library (`zygote/README.md`): to be written where an interpreter can load it.
+pub const ZYGOTE_LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/zygote.so"));
+/// The same with Node's side, as an addon of Node.js (`zygote/node.c`).
+pub const ZYGOTE_NODE_ADDON: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/zygote.node"));

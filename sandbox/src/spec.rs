@@ -52,6 +52,31 @@ pub struct Mount {
     pub inside: PathBuf,
 }
 
+/// How the program of a worker comes to run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// `argv` is executed.
+    #[default]
+    Execute,
+    /// The zygote of this number forks, and the fork gets `argv` and the environment. See [`crate::Zygote`].
+    Fork(u64),
+}
+
+/// A zygote: a trusted program that workers are forked from, once it is ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ZygoteSpec {
+    /// Name for messages; not interpreted.
+    pub id: String,
+    /// Program (an absolute path) and arguments. It must speak as `zygote/README.md` says.
+    pub argv: Vec<OsString>,
+    /// The whole environment, exactly.
+    pub env: Vec<(OsString, OsString)>,
+    /// Read-only mounts, at most 32: those that its workers have too, so that what it loads later is the same.
+    pub mounts: Vec<Mount>,
+    /// Forks keep the interpreter's own descriptors, whose replacement is the interpreter's affair.
+    pub keeps_descriptors: bool,
+}
+
 /// One worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
@@ -77,6 +102,8 @@ pub struct Spec {
     pub cpu_shares: u64,
     /// Hard limit in percent of one CPU.
     pub cpu_quota_percent: Option<u32>,
+    /// How the program comes to run. Not at [`Level::None`], where only [`Start::Execute`] is.
+    pub start: Start,
 }
 
 /// Least memory a worker is given: a smaller limit could not even execute the program.
@@ -111,20 +138,35 @@ impl Spec {
         if !self.code.is_absolute() || self.opt.as_ref().is_some_and(|p| !p.is_absolute()) {
             return wrong("code and opt must be absolute paths".into());
         }
-        if self.mounts.len() > MOUNTS_MAX {
-            return wrong(format!("there are more than {MOUNTS_MAX} mounts"));
-        }
-        for m in &self.mounts {
-            if !m.host.is_absolute() || !is_plain_absolute(&m.inside) {
-                return wrong(format!("mount {} must have absolute paths without `..`", m.inside.display()));
-            }
-            let reserved = ["/proc", "/dev", "/tmp", "/etc/passwd", "/etc/group"];
-            if m.inside == Path::new("/") || reserved.iter().any(|r| m.inside.starts_with(r)) {
-                return wrong(format!("mount on {} is not allowed", m.inside.display()));
-            }
-        }
-        Ok(())
+        check_mounts(&self.mounts)
     }
+}
+
+impl ZygoteSpec {
+    /// Refuses what could not work, before anything is started.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.argv.first().is_none_or(|a| !Path::new(a).is_absolute()) {
+            return Err(Error::Invalid("argv must begin with an absolute path".into()));
+        }
+        check_mounts(&self.mounts)
+    }
+}
+
+fn check_mounts(mounts: &[Mount]) -> Result<(), Error> {
+    let wrong = |text: String| Err(Error::Invalid(text));
+    if mounts.len() > MOUNTS_MAX {
+        return wrong(format!("there are more than {MOUNTS_MAX} mounts"));
+    }
+    for m in mounts {
+        if !m.host.is_absolute() || !is_plain_absolute(&m.inside) {
+            return wrong(format!("mount {} must have absolute paths without `..`", m.inside.display()));
+        }
+        let reserved = ["/proc", "/dev", "/tmp", "/etc/passwd", "/etc/group"];
+        if m.inside == Path::new("/") || reserved.iter().any(|r| m.inside.starts_with(r)) {
+            return wrong(format!("mount on {} is not allowed", m.inside.display()));
+        }
+    }
+    Ok(())
 }
 
 fn is_plain_absolute(path: &Path) -> bool {

@@ -7,7 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
-use crate::{Exit, Level, Mount, PoolStats, Spec};
+use crate::{Exit, Level, Mount, PoolStats, Spec, Start, ZygoteSpec};
 
 /// Largest packet: below the default send buffer (208 KiB), which a packet must fit in whole.
 pub(crate) const PACKET_BYTES_MAX: usize = 192 << 10;
@@ -81,6 +81,8 @@ impl<'a> Reader<'a> {
 pub(crate) enum Order {
     Configure { level: Level, run_dir: PathBuf, pool: usize },
     Spawn { seq: u64, spec: Box<Spec> },
+    Zygote { zygote: u64, spec: Box<ZygoteSpec> },
+    EndZygote { zygote: u64 },
     Stop,
 }
 
@@ -112,6 +114,16 @@ pub(crate) enum News {
         memory_peak_bytes: u64,
     },
     Stats(PoolStats),
+    /// The zygote takes forks; the text is its interpreter's.
+    ZygoteReady {
+        zygote: u64,
+        text: String,
+    },
+    /// It has ended, or never came to life.
+    ZygoteGone {
+        zygote: u64,
+        reason: String,
+    },
 }
 
 impl Order {
@@ -127,6 +139,13 @@ impl Order {
             }
             Order::Stop => {
                 w.number(3);
+            }
+            Order::Zygote { zygote, spec } => {
+                w.number(4).number(*zygote);
+                write_zygote(&mut w, spec);
+            }
+            Order::EndZygote { zygote } => {
+                w.number(5).number(*zygote);
             }
         }
         w.0
@@ -147,6 +166,8 @@ impl Order {
             },
             2 => Order::Spawn { seq: r.number()?, spec: Box::new(read_spec(&mut r)?) },
             3 => Order::Stop,
+            4 => Order::Zygote { zygote: r.number()?, spec: Box::new(read_zygote(&mut r)?) },
+            5 => Order::EndZygote { zygote: r.number()? },
             _ => return Err(Malformed),
         })
     }
@@ -177,6 +198,12 @@ impl News {
                 w.number(6).number(s.ready as u64).number(s.preparing as u64);
                 w.number(s.live as u64).number(s.target as u64);
             }
+            News::ZygoteReady { zygote, text } => {
+                w.number(7).number(*zygote).text(text);
+            }
+            News::ZygoteGone { zygote, reason } => {
+                w.number(8).number(*zygote).text(reason);
+            }
         }
         w.0
     }
@@ -203,27 +230,24 @@ impl News {
                 live: r.narrow()?,
                 target: r.narrow()?,
             }),
+            7 => News::ZygoteReady { zygote: r.number()?, text: r.string()? },
+            8 => News::ZygoteGone { zygote: r.number()?, reason: r.string()? },
             _ => return Err(Malformed),
         })
     }
 }
 
 fn write_spec(w: &mut Writer, s: &Spec) {
-    w.text(&s.id).number(s.argv.len() as u64);
-    for a in &s.argv {
-        w.text(a);
-    }
-    w.number(s.env.len() as u64);
-    for (k, v) in &s.env {
-        w.text(k).text(v);
-    }
+    w.text(&s.id);
+    write_program(w, &s.argv, &s.env);
     w.text(&s.code).text(s.opt.as_deref().unwrap_or_else(|| "".as_ref()));
-    w.number(s.mounts.len() as u64);
-    for m in &s.mounts {
-        w.text(&m.host).text(&m.inside);
-    }
+    write_mounts(w, &s.mounts);
     w.number(s.memory_bytes).number(s.tmp_bytes).number(u64::from(s.pids_max));
     w.number(s.cpu_shares).option(s.cpu_quota_percent.map(u64::from));
+    w.option(match s.start {
+        Start::Execute => None,
+        Start::Fork(zygote) => Some(zygote),
+    });
 }
 
 fn read_spec(r: &mut Reader<'_>) -> Result<Spec, Malformed> {
@@ -233,7 +257,7 @@ fn read_spec(r: &mut Reader<'_>) -> Result<Spec, Malformed> {
         env: r.list(|r| Ok((r.os()?, r.os()?)))?,
         code: r.path()?,
         opt: Some(r.path()?).filter(|p| !p.as_os_str().is_empty()),
-        mounts: r.list(|r| Ok(Mount { host: r.path()?, inside: r.path()? }))?,
+        mounts: r.list(read_mount)?,
         memory_bytes: r.number()?,
         tmp_bytes: r.number()?,
         pids_max: r.narrow()?,
@@ -242,7 +266,47 @@ fn read_spec(r: &mut Reader<'_>) -> Result<Spec, Malformed> {
             Some(n) => Some(u32::try_from(n).map_err(|_| Malformed)?),
             None => None,
         },
+        start: r.option()?.map_or(Start::Execute, Start::Fork),
     })
+}
+
+fn write_zygote(w: &mut Writer, s: &ZygoteSpec) {
+    w.text(&s.id);
+    write_program(w, &s.argv, &s.env);
+    write_mounts(w, &s.mounts);
+    w.number(u64::from(s.keeps_descriptors));
+}
+
+fn read_zygote(r: &mut Reader<'_>) -> Result<ZygoteSpec, Malformed> {
+    Ok(ZygoteSpec {
+        id: r.string()?,
+        argv: r.list(Reader::os)?,
+        env: r.list(|r| Ok((r.os()?, r.os()?)))?,
+        mounts: r.list(read_mount)?,
+        keeps_descriptors: r.number()? != 0,
+    })
+}
+
+fn write_program(w: &mut Writer, argv: &[OsString], env: &[(OsString, OsString)]) {
+    w.number(argv.len() as u64);
+    for a in argv {
+        w.text(a);
+    }
+    w.number(env.len() as u64);
+    for (k, v) in env {
+        w.text(k).text(v);
+    }
+}
+
+fn write_mounts(w: &mut Writer, mounts: &[Mount]) {
+    w.number(mounts.len() as u64);
+    for m in mounts {
+        w.text(&m.host).text(&m.inside);
+    }
+}
+
+fn read_mount(r: &mut Reader<'_>) -> Result<Mount, Malformed> {
+    Ok(Mount { host: r.path()?, inside: r.path()? })
 }
 
 #[cfg(test)]
@@ -262,6 +326,7 @@ mod tests {
             pids_max: 3,
             cpu_shares: 4,
             cpu_quota_percent: Some(5),
+            start: Start::Fork(6),
         }
     }
 
@@ -282,6 +347,8 @@ mod tests {
             News::Exited { worker: 1, exit, memory_peak_bytes: 7 },
             News::Spawned { seq: 1, worker: 2, pid: 3 },
             News::Failed { seq: 4, reason: "no".into() },
+            News::ZygoteReady { zygote: 5, text: "[]".into() },
+            News::ZygoteGone { zygote: 6, reason: "no".into() },
         ] {
             assert_eq!(News::decode(&news.encode()).ok(), Some(news));
         }

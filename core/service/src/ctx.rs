@@ -25,6 +25,8 @@ pub struct Ctx {
     pub user_agent: String,
     /// The request's `Host` header, for answers that name this server (function URLs, API endpoints).
     pub host: String,
+    /// The `X-Amzn-Trace-Id` header as sent.
+    pub trace_header: Option<String>,
 }
 
 impl Ctx {

@@ -12,8 +12,10 @@ const { describe, UnhandledPromiseRejection } = require('./errors.cjs');
 const env = process.env;
 const VERSION = '/2018-06-01/runtime/';
 const NODE_MAJOR = Number(process.versions.node.split('.')[0]);
-const HOST = env.AWS_LAMBDA_RUNTIME_API;
-const GET_NEXT = `GET ${VERSION}invocation/next HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`;
+
+/** Where the Runtime API is; known when the function's environment is. */
+let HOST;
+let GET_NEXT;
 
 let socket;
 /** Bytes that have arrived and make no whole head yet. */
@@ -165,12 +167,12 @@ function callbackOf(invocation) {
 }
 
 /** The event loop has run empty: a callback that waited for this answers; without any the answer is null. */
-process.on('beforeExit', () => {
+function whenEmpty() {
   const invocation = current;
   if (invocation === null) return;
   if (invocation.settle) invocation.settle();
   else succeed(invocation, null);
-});
+}
 
 function run(headers, body) {
   const invocation = { id: headers['lambda-runtime-aws-request-id'], answered: false, called: false, waits: true };
@@ -211,12 +213,14 @@ function fatal(title, error, code) {
   socket.ref();
 }
 
-process.on('uncaughtException', (error) => fatal('Uncaught Exception', error, 129));
-process.on('unhandledRejection', (reason, promise) =>
-  fatal('Unhandled Promise Rejection', new UnhandledPromiseRejection(reason, promise), 128),
-);
-
 async function main() {
+  process.on('uncaughtException', (error) => fatal('Uncaught Exception', error, 129));
+  process.on('unhandledRejection', (reason, promise) =>
+    fatal('Unhandled Promise Rejection', new UnhandledPromiseRejection(reason, promise), 128),
+  );
+  process.on('beforeExit', whenEmpty);
+  HOST = env.AWS_LAMBDA_RUNTIME_API;
+  GET_NEXT = `GET ${VERSION}invocation/next HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`;
   connect();
   log.patchConsole();
   try {
@@ -229,4 +233,16 @@ async function main() {
   socket.write(GET_NEXT);
 }
 
-main();
+/** Forgets a rehearsal (zygote.cjs): nothing of it may be left in a worker. */
+function forget() {
+  for (const name of ['uncaughtException', 'unhandledRejection', 'beforeExit']) process.removeAllListeners(name);
+  socket.removeAllListeners();
+  socket.destroy();
+  waiting.length = 0;
+  [socket, pending, long, current, handler] = [undefined, null, null, null, null];
+  log.setRequest(undefined);
+}
+
+// `--zygote` and the packages of the SDK to be loaded: see zygote.cjs.
+if (process.argv[2] === '--zygote') require('./zygote.cjs').serve(main, forget, process.argv.slice(3));
+else main();

@@ -55,4 +55,4 @@ function forLog(error) {
   }
 }
 
-module.exports = { RuntimeError, UnhandledPromiseRejection, describe, forLog };
+module.exports = { RuntimeError, UnhandledPromiseRejection, describe, forLog, isError };

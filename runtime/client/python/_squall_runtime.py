@@ -261,6 +261,8 @@ class LoggingHook:
 
 
 def set_up_logging(logging, state):
+    json_form = os.environ.get("AWS_LAMBDA_LOG_FORMAT") == "JSON"
+
     class LambdaLoggerFilter(logging.Filter):
         def filter(self, record):
             record.aws_request_id = state.request_id or ""
@@ -268,8 +270,10 @@ def set_up_logging(logging, state):
 
     class LambdaLoggerHandler(logging.Handler):
         def emit(self, record):
-            # One event of the log, however many lines: the platform turns "\r" back into line breaks.
-            sys.stdout.write(self.format(record).replace("\r\n", "\r").replace("\n", "\r") + "\n")
+            if json_form:
+                sys.stdout.write(json_line(logging, record, state.request_id) + "\n")
+            else:
+                sys.stdout.write(framed(self.format(record).splitlines()) + "\n")
 
     form = "[%(levelname)s]\t%(asctime)s.%(msecs)dZ\t%(aws_request_id)s\t%(message)s"
     formatter = logging.Formatter(form, "%Y-%m-%dT%H:%M:%S")
@@ -278,6 +282,42 @@ def set_up_logging(logging, state):
     handler.setFormatter(formatter)
     handler.addFilter(LambdaLoggerFilter())
     logging.root.addHandler(handler)
+    if json_form:
+        level = os.environ.get("AWS_LAMBDA_LOG_LEVEL", "INFO")
+        logging.root.setLevel({"TRACE": 5, "FATAL": 50}.get(level, level))
+
+
+def framed(lines):
+    """One event of the log, however many lines: the platform turns NUL back into line breaks."""
+    return "\0" + "\0".join(line.replace("\0", " ") for line in lines)
+
+
+def json_line(logging, record, request_id):
+    """A record as AWS's JSON log has it: its own fields, then those given as `extra`."""
+    import json
+
+    fields = {
+        "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),
+        "level": record.levelname,
+        "message": record.getMessage(),
+        "logger": record.name,
+    }
+    if record.stack_info:
+        fields["stackTrace"] = record.stack_info
+    if record.exc_info and record.exc_info[0]:
+        import traceback
+
+        kind, error, trace = record.exc_info
+        fields["errorType"], fields["errorMessage"] = kind.__name__, str(error)
+        fields["stackTrace"] = [line.rstrip("\n") for line in traceback.format_tb(trace)]
+        fields["location"] = "%s:%s:%s" % (record.pathname, record.funcName, record.lineno)
+    if request_id:
+        fields["requestId"] = request_id
+    own = set(vars(logging.makeLogRecord({}))) | {"aws_request_id", "message", "asctime", "taskName"}
+    for name, value in vars(record).items():
+        if name not in own:
+            fields.setdefault(name, value)
+    return json.dumps(fields, default=str, ensure_ascii=False)
 
 
 # --- Errors.
@@ -308,6 +348,12 @@ def describe(error, request_id):
 
 
 def print_error(fields):
+    if os.environ.get("AWS_LAMBDA_LOG_FORMAT") == "JSON":
+        import json
+
+        entry = {"timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "log_level": "ERROR"}
+        sys.stdout.write(json.dumps({**entry, **fields}) + "\n")
+        return
     text = "[ERROR]"
     if fields["errorType"]:
         text += " " + fields["errorType"] + (":" if fields["errorMessage"] else "")
@@ -318,7 +364,7 @@ def print_error(fields):
         for line in entry.splitlines():
             bare = line.lstrip(" ")
             lines.append(INDENT * ((len(line) - len(bare)) // 2) + bare)
-    sys.stdout.write("\r".join(lines) + "\n")
+    sys.stdout.write(framed(lines) + "\n")
 
 
 def flush():
@@ -377,15 +423,17 @@ class State:
     request_id = None
 
 
-def main():
+def main(state=None):
+    """Runs the function; a zygote's fork comes with the state that its logging knows already."""
     env = os.environ
     set_path(env, *(sys.argv[1:3] if len(sys.argv) > 2 else ("/opt", "")))
     sys.argv[1:] = []
     builtins.exit, builtins.quit = Quitter("exit"), Quitter("quit")
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True, errors="backslashreplace")
-    state = State()
-    sys.meta_path.insert(0, LoggingHook(state))
+    if state is None:
+        state = State()
+        sys.meta_path.insert(0, LoggingHook(state))
     client = Client(env["AWS_LAMBDA_RUNTIME_API"])
     try:
         handler = load(env.get("_HANDLER", ""))

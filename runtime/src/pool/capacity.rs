@@ -1,55 +1,17 @@
-//! Room on the machine and in the account: when a start may happen, and who is refused.
+//! Room on the machine: when a start may happen, who must go for it, and whose turn it is.
 
-use super::{Action, Group, GroupId, Instance, LATEST, Phase, Pool, RequestId, Usage};
-use crate::{Function, ThrottleReason};
-use std::collections::VecDeque;
+use super::{Action, Group, GroupId, Instance, InstanceId, LATEST, Phase, Pool, RequestId, Usage};
+use crate::Function;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How long a function without any instance waits before another gives one up for it.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// Seconds in which the burst limit comes back in full.
+const BURST_SECS: f64 = 10.0;
+
 impl Pool {
-    /// Sets a function's reserved concurrency; the rest of the account shares what is left.
-    pub fn reserve(&mut self, function_arn: &str, reserved: Option<u32>) {
-        let usage = self.usage.entry(function_arn.to_owned()).or_default();
-        let (old, in_flight) = (usage.reserved, usage.in_flight);
-        usage.reserved = reserved;
-        self.reserved_total = self.reserved_total - old.unwrap_or(0) + reserved.unwrap_or(0);
-        match (old, reserved) {
-            (None, Some(_)) => self.unreserved_in_flight -= in_flight,
-            (Some(_), None) => self.unreserved_in_flight += in_flight,
-            _ => {}
-        }
-        self.forget_usage_if_empty(function_arn);
-    }
-
-    pub(super) fn reserve_if_changed(&mut self, function_arn: &str, reserved: Option<u32>) {
-        if self.usage.get(function_arn).and_then(|u| u.reserved) != reserved {
-            self.reserve(function_arn, reserved);
-        }
-    }
-
-    /// Counts a request in, unless a limit refuses it.
-    pub(super) fn admit(&mut self, function_arn: &str) -> Result<(), ThrottleReason> {
-        if !self.usage.contains_key(function_arn) {
-            self.usage.insert(function_arn.to_owned(), Usage::default());
-        }
-        let Some(usage) = self.usage.get_mut(function_arn) else { return Ok(()) };
-        match usage.reserved {
-            Some(reserved) if usage.in_flight >= reserved => {
-                return Err(ThrottleReason::ReservedFunctionConcurrentInvocationLimitExceeded);
-            }
-            Some(_) => {}
-            None => {
-                if self.unreserved_in_flight >= self.limits.concurrency.saturating_sub(self.reserved_total) {
-                    self.forget_usage_if_empty(function_arn);
-                    return Err(ThrottleReason::ConcurrentInvocationLimitExceeded);
-                }
-                self.unreserved_in_flight += 1;
-            }
-        }
-        usage.in_flight += 1;
-        Ok(())
-    }
-
     /// The group of this revision, made when there is none.
     pub(super) fn group_for(&mut self, function: &Arc<Function>) -> GroupId {
         let known = self.usage.get(&function.function_arn).and_then(|usage| {
@@ -67,6 +29,9 @@ impl Pool {
         let is_old = function.version == LATEST && newest.is_some_and(|revision| function.revision < *revision);
         let group = Group {
             function: function.clone(),
+            key: function.arn_of_version(),
+            in_flight: 0,
+            hungry_since: None,
             idle: Vec::new(),
             queue: VecDeque::new(),
             starting: 0,
@@ -75,9 +40,7 @@ impl Pool {
             broken: false,
         };
         self.groups.insert(id, group);
-        if let Some(usage) = self.usage.get_mut(&function.function_arn) {
-            usage.groups.push(id);
-        }
+        self.usage.entry(function.function_arn.clone()).or_default().groups.push(id);
         id
     }
 
@@ -90,21 +53,35 @@ impl Pool {
                 return;
             }
             let memory = u64::from(group.function.memory_mb);
-            if !self.has_room(memory) {
+            // Those that wait already are first.
+            let is_first = self.hungry.iter().all(|id| *id == group_id);
+            if !is_first || !self.has_room(memory) {
                 self.make_room(memory);
-                if !self.hungry.contains(&group_id) {
-                    self.hungry.push_back(group_id);
-                }
-                return;
+                return self.hungers(group_id, now);
             }
-            self.start_one(group_id, now);
+            if !self.take_burst(group_id, now) {
+                return self.hungers(group_id, now);
+            }
+            self.start_one(group_id, false, now);
         }
     }
 
-    fn start_one(&mut self, group_id: GroupId, now: Duration) {
+    fn hungers(&mut self, group_id: GroupId, now: Duration) {
+        if let Some(group) = self.groups.get_mut(&group_id) {
+            group.hungry_since.get_or_insert(now);
+        }
+        if !self.hungry.contains(&group_id) {
+            self.hungry.push_back(group_id);
+        }
+    }
+
+    /// Starts an instance; beforehand the caller has found room for it.
+    pub(super) fn start_one(&mut self, group_id: GroupId, is_provisioned: bool, now: Duration) {
         let instance = self.next_id();
         let Some(group) = self.groups.get_mut(&group_id) else { return };
-        let bound: Option<RequestId> = if group.broken { group.queue.pop_front() } else { None };
+        group.hungry_since = None;
+        let takes_request = group.broken && !is_provisioned;
+        let bound: Option<RequestId> = if takes_request { group.queue.pop_front() } else { None };
         if let Some(pending) = bound.and_then(|r| self.requests.get_mut(&r)) {
             pending.is_queued = false;
         }
@@ -115,8 +92,28 @@ impl Pool {
         self.starting += 1;
         self.memory_mb += u64::from(group.function.memory_mb);
         let phase = if bound.is_some() { Phase::Bound } else { Phase::Starting };
-        self.instances.insert(instance, Instance { group: group_id, phase, born: now });
-        self.actions.push(Action::Start { instance, function: group.function.clone(), bound });
+        let entry = Instance { group: group_id, phase, born: now, is_provisioned, priority: 0.0 };
+        self.instances.insert(instance, entry);
+        self.actions.push(Action::Start { instance, function: group.function.clone(), bound, is_provisioned });
+    }
+
+    /// Starts of a function that the burst limit still lets happen.
+    pub(super) fn burst_left(&self, function_arn: &str, now: Duration) -> f64 {
+        let full = f64::from(self.limits.burst);
+        let Some((left, at)) = self.usage.get(function_arn).and_then(|u| u.burst) else { return full };
+        (left + now.saturating_sub(at).as_secs_f64() * full / BURST_SECS).min(full)
+    }
+
+    fn take_burst(&mut self, group_id: GroupId, now: Duration) -> bool {
+        let Some(arn) = self.groups.get(&group_id).map(|g| g.function.function_arn.clone()) else { return false };
+        let left = self.burst_left(&arn, now);
+        if left < 1.0 {
+            return false;
+        }
+        if let Some(usage) = self.usage.get_mut(&arn) {
+            usage.burst = Some((left - 1.0, now));
+        }
+        true
     }
 
     /// A start has come to its end, well or not.
@@ -130,28 +127,64 @@ impl Pool {
         }
     }
 
-    fn has_room(&self, memory_mb: u64) -> bool {
+    pub(super) fn has_room(&self, memory_mb: u64) -> bool {
         let limits = &self.limits;
         let fits_memory = limits.memory_mb_max == 0 || self.memory_mb + memory_mb <= limits.memory_mb_max;
-        self.starting < limits.starting_max && self.instances.len() < limits.instances_max as usize && fits_memory
+        // Where the host itself is short, one instance at least may live: else nothing would ever end the shortage.
+        let fits_host = !self.is_short || self.instances.is_empty();
+        self.starting < limits.starting_max
+            && self.instances.len() < limits.instances_max as usize
+            && fits_memory
+            && fits_host
     }
 
-    /// Ends the idle instance that has rested longest when the machine is full; the start follows when it is gone.
-    fn make_room(&mut self, memory_mb: u64) {
+    /// Whether instances stand in the way of a start, and not only starts under way.
+    fn is_full(&self, memory_mb: u64) -> bool {
         let limits = &self.limits;
-        let ending = self.instances.values().filter(|i| i.phase == Phase::Ending).count();
-        let is_full = self.instances.len() - ending >= limits.instances_max as usize
-            || (limits.memory_mb_max > 0 && ending == 0 && self.memory_mb + memory_mb > limits.memory_mb_max);
-        if !is_full {
+        self.is_short
+            || self.instances.len() >= limits.instances_max as usize
+            || (limits.memory_mb_max > 0 && self.memory_mb + memory_mb > limits.memory_mb_max)
+    }
+
+    /// Ends the idle instance that is worth least when the machine is full; the start follows when it is gone.
+    pub(super) fn make_room(&mut self, memory_mb: u64) {
+        if !self.is_full(memory_mb) || self.instances.values().any(|i| i.phase == Phase::Ending) {
             return;
         }
-        let rested = self.instances.iter().filter_map(|(id, i)| match i.phase {
-            Phase::Idle { since, .. } => Some((since, *id)),
-            _ => None,
-        });
-        if let Some((_, id)) = rested.min() {
-            self.end_idle(&[id]);
+        self.evict();
+    }
+
+    /// Ends the idle instance that is worth least. False when none rests.
+    pub(super) fn evict(&mut self) -> bool {
+        let resting = self.instances.iter().filter(|(_, i)| !i.is_provisioned && matches!(i.phase, Phase::Idle { .. }));
+        let order = |a: &(&InstanceId, &Instance), b: &(&InstanceId, &Instance)| {
+            a.1.priority.total_cmp(&b.1.priority).then_with(|| since(a.1).cmp(&since(b.1))).then(a.0.cmp(b.0))
+        };
+        let Some((id, priority)) = resting.min_by(order).map(|(id, i)| (*id, i.priority)) else { return false };
+        self.dual.evicted(priority);
+        self.end_idle(&[id]);
+        true
+    }
+
+    /// Whether an instance of this group, about to take its next request, is to make way for another function instead: the
+    /// machine is full, and a function waits that has less than its share (all of it over the functions that want some).
+    pub(super) fn must_yield(&self, group_id: GroupId, now: Duration) -> bool {
+        let Some(own) = self.groups.get(&group_id) else { return false };
+        let waiting = self.hungry.iter().filter(|id| **id != group_id).filter_map(|id| self.groups.get(id));
+        let mut waiting = waiting.filter(|g| g.hungry_since.is_some() && !g.queue.is_empty()).peekable();
+        if waiting.peek().is_none() || self.instances.values().any(|i| i.phase == Phase::Ending) {
+            return false;
         }
+        let active = self.groups.iter().filter(|(_, g)| g.in_flight > 0);
+        let functions: HashSet<&str> = active.map(|(_, g)| g.function.function_arn.as_str()).collect();
+        let memory = |g: &Group| g.live as u64 * u64::from(g.function.memory_mb);
+        let share = self.memory_mb / functions.len().max(1) as u64;
+        let over = memory(own).saturating_sub(u64::from(own.function.memory_mb)) >= share;
+        waiting.any(|g| {
+            let is_under = memory(g) + u64::from(g.function.memory_mb) <= share;
+            let has_none = g.live == 0 && g.hungry_since.is_some_and(|since| now.saturating_sub(since) >= PATIENCE);
+            self.is_full(u64::from(g.function.memory_mb)) && ((over && is_under) || has_none)
+        })
     }
 
     /// Lets groups that found no room start, one each in turn.
@@ -161,6 +194,7 @@ impl Pool {
             let Some(group) = self.groups.get(&group_id) else { continue };
             let wants = if group.broken { !group.queue.is_empty() } else { group.queue.len() > group.starting };
             if !wants {
+                self.is_fed(group_id);
                 continue;
             }
             let memory = u64::from(group.function.memory_mb);
@@ -169,15 +203,23 @@ impl Pool {
                 self.hungry.push_front(group_id);
                 return;
             }
-            self.start_one(group_id, now);
+            if self.take_burst(group_id, now) {
+                self.start_one(group_id, false, now);
+            }
             self.hungry.push_back(group_id);
+        }
+    }
+
+    fn is_fed(&mut self, group_id: GroupId) {
+        if let Some(group) = self.groups.get_mut(&group_id) {
+            group.hungry_since = None;
         }
     }
 
     /// Drops a group that has neither instances nor requests, so that idle functions cost nothing.
     pub(super) fn forget_if_empty(&mut self, group_id: GroupId) {
         let Some(group) = self.groups.get(&group_id) else { return };
-        if group.live > 0 || !group.queue.is_empty() || self.requests.values().any(|p| p.group == group_id) {
+        if group.live > 0 || group.in_flight > 0 {
             return;
         }
         let arn = group.function.function_arn.clone();
@@ -188,10 +230,18 @@ impl Pool {
         self.forget_usage_if_empty(&arn);
     }
 
-    fn forget_usage_if_empty(&mut self, function_arn: &str) {
-        let is_empty = |u: &Usage| u.in_flight == 0 && u.reserved.is_none() && u.groups.is_empty();
+    pub(super) fn forget_usage_if_empty(&mut self, function_arn: &str) {
+        let is_empty =
+            |u: &Usage| u.in_flight == 0 && u.reserved.is_none() && u.provisioned == 0 && u.groups.is_empty();
         if self.usage.get(function_arn).is_some_and(is_empty) {
             self.usage.remove(function_arn);
         }
+    }
+}
+
+fn since(instance: &Instance) -> Duration {
+    match instance.phase {
+        Phase::Idle { since, .. } => since,
+        _ => Duration::MAX,
     }
 }

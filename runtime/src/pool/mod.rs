@@ -8,11 +8,22 @@
 //! A group whose code failed to load is *broken*: its next request does not wait for a start but is bound to one, which then
 //! counts into the request's own duration, as AWS retries a failed init inside the invocation.
 
+//! What rests is kept by a [`KeepAlive`] policy, per version of a function; provisioned concurrency is kept at its number
+//! whatever else happens.
+
+mod admission;
 mod capacity;
+mod provisioned;
+mod rest;
 #[cfg(test)]
 mod tests;
 
+pub use provisioned::Provisioned;
+
+use crate::keepalive::{GreedyDual, KeepAlive};
 use crate::{Function, ThrottleReason};
+use provisioned::Provision;
+use rest::Rest;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,13 +38,21 @@ const LATEST: &str = "$LATEST";
 /// The pool's bounds.
 #[derive(Clone, Debug)]
 pub struct Limits {
+    /// Requests of the account at a time.
     pub concurrency: u32,
+    /// Starts of one function's instances in 10 seconds.
+    pub burst: u32,
+    /// Instances at a time.
     pub instances_max: u32,
     /// 0 = none.
     pub memory_mb_max: u64,
+    /// Starts under way at a time.
     pub starting_max: u32,
-    pub keep_alive: Duration,
+    /// How long what rests is kept.
+    pub keep_alive: KeepAlive,
+    /// Age at which an instance is replaced.
     pub age_max: Duration,
+    /// Rest after which an instance is frozen.
     /// Zero = never.
     pub freeze_after: Duration,
 }
@@ -44,7 +63,7 @@ pub enum Action {
     /// Hand the request to the instance, which is waiting for one.
     Assign { request: RequestId, instance: InstanceId, thaw: bool },
     /// Start an instance; with `bound`, as part of that request.
-    Start { instance: InstanceId, function: Arc<Function>, bound: Option<RequestId> },
+    Start { instance: InstanceId, function: Arc<Function>, bound: Option<RequestId>, is_provisioned: bool },
     /// End the instance and report [`Pool::gone`].
     Kill { instance: InstanceId },
     /// Stop an idle instance's processes until it is assigned.
@@ -68,10 +87,19 @@ struct Instance {
     group: GroupId,
     phase: Phase,
     born: Duration,
+    is_provisioned: bool,
+    /// Worth under memory pressure, as of when it became idle.
+    priority: f64,
 }
 
 struct Group {
     function: Arc<Function>,
+    /// Name of the version in the maps that outlive the group.
+    key: String,
+    /// Requests admitted and not answered.
+    in_flight: u32,
+    /// Since when a request has waited for a start that found no room.
+    hungry_since: Option<Duration>,
     /// Last used at the end.
     idle: Vec<InstanceId>,
     queue: VecDeque<RequestId>,
@@ -86,13 +114,21 @@ struct Group {
 #[derive(Default)]
 struct Usage {
     in_flight: u32,
+    /// Of these, the ones beyond the provisioned concurrency of their version.
+    spilled: u32,
     reserved: Option<u32>,
+    /// Provisioned concurrency of all versions.
+    provisioned: u32,
     groups: Vec<GroupId>,
+    /// Starts that may still happen at once, and when that was true.
+    burst: Option<(f64, Duration)>,
 }
 
 struct Pending {
     group: GroupId,
     is_queued: bool,
+    /// It was admitted beyond the provisioned concurrency of its version.
+    is_spilled: bool,
 }
 
 /// Counts of the pool.
@@ -121,8 +157,15 @@ pub struct Pool {
     last_id: u64,
     starting: u32,
     memory_mb: u64,
+    /// What reservations and provisioned concurrency take from the account.
     reserved_total: u32,
     unreserved_in_flight: u32,
+    /// Habits and prewarming by version, beyond the life of groups.
+    rests: HashMap<String, Rest>,
+    provisions: HashMap<String, Provision>,
+    dual: GreedyDual,
+    /// The host is short of memory: nothing starts but into what ends.
+    is_short: bool,
     is_stopping: bool,
 }
 
@@ -142,6 +185,10 @@ impl Pool {
             memory_mb: 0,
             reserved_total: 0,
             unreserved_in_flight: 0,
+            rests: HashMap::new(),
+            provisions: HashMap::new(),
+            dual: GreedyDual::default(),
+            is_short: false,
             is_stopping: false,
         }
     }
@@ -154,14 +201,22 @@ impl Pool {
     /// Admits a request, or says which limit refuses it.
     pub fn request(&mut self, function: &Arc<Function>, now: Duration) -> Result<RequestId, ThrottleReason> {
         self.reserve_if_changed(&function.function_arn, function.reserved_concurrency);
-        self.admit(&function.function_arn)?;
         let group_id = self.group_for(function);
+        let is_spilled = match self.admit(group_id, now) {
+            Ok(is_spilled) => is_spilled,
+            Err(reason) => {
+                self.forget_if_empty(group_id);
+                return Err(reason);
+            }
+        };
         let request = self.next_id();
-        self.requests.insert(request, Pending { group: group_id, is_queued: true });
+        self.requests.insert(request, Pending { group: group_id, is_queued: true, is_spilled });
+        self.comes(group_id, now);
         if let Some(group) = self.groups.get_mut(&group_id) {
             group.queue.push_back(request);
         }
         self.serve(group_id, now);
+        self.feed_hungry(now);
         Ok(request)
     }
 
@@ -170,8 +225,12 @@ impl Pool {
         let Some(entry) = self.instances.get_mut(&instance) else { return };
         let group_id = entry.group;
         let was = entry.phase;
+        let took = now.saturating_sub(entry.born);
         match was {
-            Phase::Starting | Phase::Bound => self.start_over(group_id, was, Some(false)),
+            Phase::Starting | Phase::Bound => {
+                self.start_over(group_id, was, Some(false));
+                self.came_up(instance, took);
+            }
             Phase::Busy => {}
             Phase::Idle { .. } | Phase::Ending => return,
         }
@@ -184,39 +243,32 @@ impl Pool {
         let Some(group) = self.groups.get_mut(&group_id) else { return };
         let is_old = now.saturating_sub(entry.born) >= self.limits.age_max;
         let is_unwanted = group.queue.is_empty() && (group.retired || self.is_stopping);
-        if is_old || is_unwanted {
-            entry.phase = Phase::Ending;
-            self.actions.push(Action::Kill { instance });
+        if is_old || is_unwanted || (was == Phase::Busy && self.must_yield(group_id, now)) {
+            self.end_all(&[instance]);
         } else {
-            entry.phase = Phase::Idle { since: now, frozen: false };
-            group.idle.push(instance);
+            self.rests_now(instance, now);
         }
         self.serve(group_id, now);
         self.feed_hungry(now);
     }
 
     /// The request has its answer and counts no longer.
-    pub fn answered(&mut self, request: RequestId) {
+    pub fn answered(&mut self, request: RequestId, now: Duration) {
         let Some(pending) = self.requests.remove(&request) else { return };
-        let Some(group) = self.groups.get_mut(&pending.group) else { return };
-        if pending.is_queued {
+        if let Some(group) = self.groups.get_mut(&pending.group)
+            && pending.is_queued
+        {
             group.queue.retain(|r| *r != request);
         }
-        let function = group.function.clone();
-        if let Some(usage) = self.usage.get_mut(&function.function_arn) {
-            usage.in_flight = usage.in_flight.saturating_sub(1);
-            if usage.reserved.is_none() {
-                self.unreserved_in_flight = self.unreserved_in_flight.saturating_sub(1);
-            }
-        }
+        self.release(&pending, now);
         self.forget_if_empty(pending.group);
     }
 
     /// Takes back a request that still waits. False when it runs already or is answered.
-    pub fn cancel(&mut self, request: RequestId) -> bool {
+    pub fn cancel(&mut self, request: RequestId, now: Duration) -> bool {
         let waits = self.requests.get(&request).is_some_and(|p| p.is_queued);
         if waits {
-            self.answered(request);
+            self.answered(request, now);
         }
         waits
     }
@@ -241,6 +293,7 @@ impl Pool {
         }
         entry.phase = Phase::Ending;
         self.start_over(group_id, was, Some(true));
+        self.provision_failed(instance, now);
         self.serve(group_id, now);
         self.feed_hungry(now);
     }
@@ -250,8 +303,9 @@ impl Pool {
         let group_id = self.instances.get(&instance)?.group;
         let request = self.groups.get(&group_id).and_then(|g| g.queue.front().copied());
         if let Some(request) = request {
-            self.cancel(request);
+            self.cancel(request, now);
         }
+        self.provision_failed(instance, now);
         self.gone(instance, now);
         request
     }
@@ -270,6 +324,7 @@ impl Pool {
         }
         self.serve(entry.group, now);
         self.feed_hungry(now);
+        self.fill_provisioned(now);
         self.forget_if_empty(entry.group);
     }
 
@@ -280,6 +335,7 @@ impl Pool {
             Some(revision) => self.newest.insert(function_arn.to_owned(), revision),
             None => self.newest.remove(function_arn),
         };
+        self.forget_rests(function_arn, keep);
         let groups = self.usage.get(function_arn).map(|u| u.groups.clone()).unwrap_or_default();
         for id in groups {
             let Some(group) = self.groups.get_mut(&id) else { continue };
@@ -292,23 +348,6 @@ impl Pool {
             self.end_all(&idle);
             self.forget_if_empty(id);
         }
-    }
-
-    /// Ends what has been idle for too long or is too old, and freezes what has rested for a while.
-    pub fn tick(&mut self, now: Duration) {
-        let limits = &self.limits;
-        let mut over = Vec::new();
-        for (id, instance) in &mut self.instances {
-            let Phase::Idle { since, frozen } = &mut instance.phase else { continue };
-            let rest = now.saturating_sub(*since);
-            if rest >= limits.keep_alive || now.saturating_sub(instance.born) >= limits.age_max {
-                over.push(*id);
-            } else if !*frozen && !limits.freeze_after.is_zero() && rest >= limits.freeze_after {
-                *frozen = true;
-                self.actions.push(Action::Freeze { instance: *id });
-            }
-        }
-        self.end_idle(&over);
     }
 
     /// Admits nothing more is the caller's part; idle instances end now, the others when their queues are empty.
@@ -331,9 +370,9 @@ impl Pool {
 
     /// Gives waiting requests to idle instances and starts what is missing.
     fn serve(&mut self, group_id: GroupId, now: Duration) {
-        let Some(group) = self.groups.get_mut(&group_id) else { return };
-        while !group.queue.is_empty() {
-            let Some(instance) = group.idle.pop() else { break };
+        while self.groups.get(&group_id).is_some_and(|g| !g.queue.is_empty()) {
+            let Some(instance) = self.pop_idle(group_id) else { break };
+            let Some(group) = self.groups.get_mut(&group_id) else { return };
             let Some(entry) = self.instances.get_mut(&instance) else { continue };
             let thaw = matches!(entry.phase, Phase::Idle { frozen: true, .. });
             let Some(request) = group.queue.pop_front() else { break };

@@ -1,14 +1,17 @@
 //! The state machine: late binding, limits, draining, and a random run against its invariants.
 
+mod scaling;
+
 use super::*;
 
 fn limits() -> Limits {
     Limits {
         concurrency: 10,
+        burst: 1000,
         instances_max: 5,
         memory_mb_max: 0,
         starting_max: 3,
-        keep_alive: Duration::from_secs(60),
+        keep_alive: KeepAlive::fixed(Duration::from_secs(60)),
         age_max: Duration::from_secs(1000),
         freeze_after: Duration::from_secs(1),
     }
@@ -20,20 +23,10 @@ fn function(name: &str, revision: u64) -> Arc<Function> {
         name: name.into(),
         version: "$LATEST".into(),
         revision,
-        region: String::new(),
-        account: String::new(),
-        role_arn: String::new(),
-        handler: String::new(),
-        runtime: String::new(),
         memory_mb: 128,
         timeout: Duration::from_secs(3),
         tmp_mb: 512,
-        env: Vec::new(),
-        code_dir: "/".into(),
-        opt_dir: None,
-        log_group: String::new(),
-        reserved_concurrency: None,
-        keep: None,
+        ..Function::default()
     })
 }
 
@@ -73,7 +66,7 @@ fn a_request_starts_an_instance_and_the_next_reuses_it() {
     let instance = started(&mut pool);
     pool.ready(instance, NOW);
     assert_eq!(said(&mut pool), [format!("assign {one} {instance}")]);
-    pool.answered(one);
+    pool.answered(one, NOW);
     pool.ready(instance, NOW);
     let two = pool.request(&f, NOW).expect("admitted");
     assert_eq!(said(&mut pool), [format!("assign {two} {instance}")]);
@@ -90,7 +83,7 @@ fn whoever_is_ready_first_takes_the_head_of_the_queue() {
     let two = pool.request(&f, NOW).expect("admitted");
     let cold = started(&mut pool);
     // The warm one is done before the cold one is ready: it takes the request, the cold one becomes idle.
-    pool.answered(one);
+    pool.answered(one, NOW);
     pool.ready(warm, NOW);
     assert_eq!(said(&mut pool), [format!("assign {two} {warm}")]);
     pool.ready(cold, NOW);
@@ -105,7 +98,7 @@ fn starting_instances_count_as_capacity() {
     let f = function("f", 1);
     let first = pool.request(&f, NOW).expect("admitted");
     let instance = started(&mut pool);
-    assert!(pool.cancel(first));
+    assert!(pool.cancel(first, NOW));
     pool.request(&f, NOW).expect("admitted");
     assert!(said(&mut pool).is_empty(), "instance {instance} will take it");
 }
@@ -123,7 +116,7 @@ fn limits_refuse_with_their_reasons() {
         pool.request(&f, NOW).expect("admitted");
     }
     assert_eq!(pool.request(&f, NOW), Err(ThrottleReason::ConcurrentInvocationLimitExceeded));
-    assert!(pool.cancel(one));
+    assert!(pool.cancel(one, NOW));
     pool.request(&r, NOW).expect("admitted again");
     pool.reserve("r", None);
     assert_eq!(pool.request(&function("r", 1), NOW), Err(ThrottleReason::ConcurrentInvocationLimitExceeded));
@@ -152,7 +145,7 @@ fn a_full_machine_ends_the_instance_that_rested_longest() {
     let one = pool.request(&function("a", 1), NOW).expect("admitted");
     let idle = started(&mut pool);
     pool.ready(idle, NOW);
-    pool.answered(one);
+    pool.answered(one, NOW);
     pool.ready(idle, NOW);
     said(&mut pool);
     pool.request(&function("b", 1), NOW).expect("admitted");
@@ -172,7 +165,7 @@ fn a_failed_init_is_repeated_inside_a_request() {
     assert_eq!(said(&mut pool), [format!("start {second} for {one}")]);
     pool.gone(first, NOW);
     pool.init_failed(second, NOW);
-    pool.answered(one);
+    pool.answered(one, NOW);
     pool.gone(second, NOW);
     assert!(said(&mut pool).is_empty());
 }
@@ -203,10 +196,10 @@ fn a_new_revision_drains_the_old_one() {
     pool.retire("f", Some(2));
     assert!(said(&mut pool).is_empty());
     // The waiting request of the old revision is still served by it, then it ends.
-    pool.answered(one);
+    pool.answered(one, NOW);
     pool.ready(busy, NOW);
     assert_eq!(said(&mut pool), [format!("assign {two} {busy}")]);
-    pool.answered(two);
+    pool.answered(two, NOW);
     pool.ready(busy, NOW);
     assert_eq!(said(&mut pool), [format!("kill {busy}")]);
     pool.request(&function("f", 2), NOW).expect("admitted");
@@ -220,7 +213,7 @@ fn a_request_of_an_old_revision_that_comes_late_leaves_no_instance() {
     let one = pool.request(&function("f", 1), NOW).expect("admitted");
     let instance = started(&mut pool);
     pool.ready(instance, NOW);
-    pool.answered(one);
+    pool.answered(one, NOW);
     said(&mut pool);
     pool.ready(instance, NOW);
     assert_eq!(said(&mut pool), [format!("kill {instance}")]);
@@ -233,7 +226,7 @@ fn rest_freezes_then_ends_an_instance() {
     let one = pool.request(&f, NOW).expect("admitted");
     let instance = started(&mut pool);
     pool.ready(instance, NOW);
-    pool.answered(one);
+    pool.answered(one, NOW);
     pool.ready(instance, NOW);
     said(&mut pool);
     pool.tick(Duration::from_secs(2));
@@ -242,7 +235,7 @@ fn rest_freezes_then_ends_an_instance() {
     assert!(said(&mut pool).is_empty());
     let two = pool.request(&f, Duration::from_secs(3)).expect("admitted");
     assert_eq!(said(&mut pool), [format!("thaw {two} {instance}")]);
-    pool.answered(two);
+    pool.answered(two, NOW);
     pool.ready(instance, Duration::from_secs(4));
     pool.tick(Duration::from_secs(64));
     assert_eq!(said(&mut pool), [format!("kill {instance}")]);
@@ -257,7 +250,7 @@ fn an_old_instance_is_replaced() {
     let one = pool.request(&f, NOW).expect("admitted");
     let instance = started(&mut pool);
     pool.ready(instance, NOW);
-    pool.answered(one);
+    pool.answered(one, NOW);
     said(&mut pool);
     pool.ready(instance, Duration::from_secs(1000));
     assert_eq!(said(&mut pool), [format!("kill {instance}")]);
@@ -342,7 +335,7 @@ impl Naive {
             }
             6 if !self.open.is_empty() => {
                 let request = self.open[random.below(self.open.len())];
-                if self.pool.cancel(request) {
+                if self.pool.cancel(request, NOW) {
                     self.open.retain(|r| *r != request);
                 }
             }
@@ -378,7 +371,7 @@ impl Naive {
 
     fn close(&mut self, request: Option<RequestId>) {
         if let Some(request) = request {
-            self.pool.answered(request);
+            self.pool.answered(request, NOW);
             self.open.retain(|r| *r != request);
         }
     }

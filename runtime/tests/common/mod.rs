@@ -139,13 +139,10 @@ impl World {
             memory_mb: 256,
             timeout: Duration::from_secs(10),
             tmp_mb: 512,
-            env: Vec::new(),
             code_dir,
-            opt_dir: None,
             log_group: format!("/aws/lambda/{name}"),
-            reserved_concurrency: None,
-            keep: None,
             name,
+            ..Function::default()
         }
     }
 

@@ -42,6 +42,8 @@ pub(crate) trait Group: Send + Sync {
     fn create(&self) -> io::Result<()>;
     /// Moves the calling process in.
     fn join(&self) -> io::Result<()>;
+    /// Files into which a process that can see no path of the host writes "0" to move in.
+    fn doors(&self) -> io::Result<Vec<OwnedFd>>;
     fn limit(&self, limits: &Limits) -> io::Result<()>;
     fn set_frozen(&self, frozen: bool) -> io::Result<()>;
     fn memory_peak_bytes(&self) -> u64;
@@ -160,6 +162,12 @@ fn read_key(path: &Path, key: &str) -> Option<u64> {
 fn write(path: &Path, value: impl std::fmt::Display) -> io::Result<()> {
     fs::write(path, value.to_string())
         .map_err(|e| io::Error::new(e.kind(), format!("write {value} to {}: {e}", path.display())))
+}
+
+fn door(dir: &Path) -> io::Result<OwnedFd> {
+    let path = dir.join("cgroup.procs");
+    let opened = fs::OpenOptions::new().write(true).open(&path);
+    opened.map(OwnedFd::from).map_err(|e| io::Error::new(e.kind(), format!("open {}: {e}", path.display())))
 }
 
 fn make_dir(path: &Path) -> io::Result<()> {

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use super::{
-    Found, Group, Hierarchy, Limits, make_dir, pids, read_key, read_number, remove_dir, sub_dirs, writable, write,
+    Found, Group, Hierarchy, Limits, door, make_dir, pids, read_key, read_number, remove_dir, sub_dirs, writable, write,
 };
 use crate::sys::check;
 
@@ -100,6 +100,10 @@ impl Group for V1Group {
 
     fn join(&self) -> io::Result<()> {
         self.dirs.iter().try_for_each(|d| write(&d.join("cgroup.procs"), 0))
+    }
+
+    fn doors(&self) -> io::Result<Vec<OwnedFd>> {
+        self.dirs.iter().map(|d| door(d)).collect()
     }
 
     fn limit(&self, l: &Limits) -> io::Result<()> {

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use super::{
-    Found, Group, Hierarchy, Limits, make_dir, pids, read_key, read_number, remove_dir, sub_dirs, writable, write,
+    Found, Group, Hierarchy, Limits, door, make_dir, pids, read_key, read_number, remove_dir, sub_dirs, writable, write,
 };
 
 const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
@@ -121,6 +121,10 @@ impl Group for V2Group {
 
     fn join(&self) -> io::Result<()> {
         write(&self.dir.join("cgroup.procs"), 0)
+    }
+
+    fn doors(&self) -> io::Result<Vec<OwnedFd>> {
+        Ok(vec![door(&self.dir)?])
     }
 
     fn limit(&self, l: &Limits) -> io::Result<()> {

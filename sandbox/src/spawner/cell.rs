@@ -5,11 +5,14 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::Setting;
+use super::fork;
 use super::janitor::Remains;
-use super::prepare::{self, Fresh, SAYS_ERROR, SAYS_READY};
+use super::prepare::{
+    self, FIXED_FDS, Fresh, GIFT_FDS, HAND_FDS, Hand, SAYS_ERROR, SAYS_FAILED, SAYS_READY, SAYS_STARTED,
+};
 use crate::cgroup::{Group, Limits};
 use crate::sys::process::{self, Side};
-use crate::sys::socket;
+use crate::sys::{Context, socket};
 use crate::{Exit, Level, Spec};
 
 /// Where a sandbox is in its life.
@@ -26,9 +29,19 @@ pub(super) enum Phase {
 pub(super) enum Said {
     Ready,
     Error(String),
+    /// The zygote's fork is the program now.
+    Started,
     /// It executed the program (or died: the pidfd tells).
     Closed,
     Nothing,
+}
+
+/// A fork that was asked of a zygote, or will be.
+pub(super) struct Fork {
+    pub zygote: u64,
+    /// Until it is sent.
+    pub packet: Vec<u8>,
+    pub names: Vec<&'static str>,
 }
 
 pub(super) struct Cell {
@@ -39,6 +52,10 @@ pub(super) struct Cell {
     pub pidfd: OwnedFd,
     /// To the stage, until it executes.
     pub ctl: Option<OwnedFd>,
+    /// What a zygote's fork would need, until it is known how the program starts.
+    pub hand: Option<Hand>,
+    /// The zygote that was asked to fork, until the program runs.
+    pub fork: Option<Fork>,
     /// What the server gets: Runtime API, endpoint, output.
     pub gifts: Vec<OwnedFd>,
     /// Becomes readable when memory ran out (cgroup v1).
@@ -78,6 +95,8 @@ impl Cell {
                     pid,
                     pidfd,
                     ctl: Some(ctl),
+                    hand: None,
+                    fork: None,
                     gifts: Vec::new(),
                     oom_watch: None,
                     oom: false,
@@ -94,17 +113,15 @@ impl Cell {
     pub(super) fn listen(&mut self, packet: &mut Vec<u8>) -> Said {
         let Some(ctl) = &self.ctl else { return Said::Nothing };
         match socket::receive(ctl.as_fd(), packet) {
-            Ok(Some(mut fds)) => match packet.split_first() {
-                Some((&SAYS_READY, _)) if fds.len() >= 3 => {
-                    let rest = fds.split_off(3);
-                    self.gifts = fds;
-                    self.tmp = rest.into_iter().next();
-                    match self.group.as_ref().map(|g| g.watch_oom()) {
-                        Some(Ok(watch)) => self.oom_watch = watch,
-                        Some(Err(e)) => return Said::Error(format!("watch for lack of memory: {e}")),
-                        None => {}
-                    }
-                    Said::Ready
+            Ok(Some(fds)) => match packet.split_first() {
+                Some((&SAYS_READY, counts)) => match self.take(fds, counts) {
+                    Ok(()) => Said::Ready,
+                    Err(e) => Said::Error(e.to_string()),
+                },
+                Some((&SAYS_STARTED, _)) if self.fork.is_some() => Said::Started,
+                Some((&SAYS_FAILED, told)) => {
+                    let names = self.fork.as_ref().map(|f| f.names.as_slice()).unwrap_or_default();
+                    Said::Error(fork::describe(names, told))
                 }
                 Some((&SAYS_ERROR, text)) => Said::Error(String::from_utf8_lossy(text).into_owned()),
                 _ => Said::Error("the sandbox sent nonsense".into()),
@@ -113,6 +130,32 @@ impl Cell {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => Said::Nothing,
             Err(e) => Said::Error(format!("read from the sandbox: {e}")),
         }
+    }
+
+    /// What comes with the stage's first word.
+    fn take(&mut self, mut fds: Vec<OwnedFd>, counts: &[u8]) -> io::Result<()> {
+        let nonsense = || io::Error::new(io::ErrorKind::InvalidData, "the sandbox sent nonsense");
+        if let [doors, has_rules] = *counts {
+            let doors = usize::from(doors);
+            if fds.len() != FIXED_FDS + doors + usize::from(has_rules) {
+                return Err(nonsense());
+            }
+            let rules = if has_rules == 1 { fds.pop() } else { None };
+            let behind = fds.split_off(FIXED_FDS);
+            let hand = fds.split_off(GIFT_FDS + 1);
+            let [report, adoption, output, user, mounted] =
+                <[OwnedFd; HAND_FDS]>::try_from(hand).map_err(|_| nonsense())?;
+            self.hand = Some(Hand { report, adoption, output, user, mounted, doors: behind, rules });
+            self.tmp = fds.pop();
+        }
+        if fds.len() != GIFT_FDS {
+            return Err(nonsense());
+        }
+        self.gifts = fds;
+        if let Some(group) = &self.group {
+            self.oom_watch = group.watch_oom().context("watch for lack of memory")?;
+        }
+        Ok(())
     }
 
     /// Sets the limits and sends the specification (the server's own packet) and its mounts to the stage.

@@ -5,12 +5,15 @@
 //! spawn at once. All mounts live in the spawner's own mount namespace and go away with it, whatever ends it.
 
 mod cell;
+mod fork;
 mod image;
 mod janitor;
 mod pool;
 mod prepare;
 mod root;
 mod stage;
+mod zygote;
+mod zygotes;
 
 pub(crate) use image::available as images_available;
 pub(crate) use prepare::group_name;
@@ -41,6 +44,8 @@ pub(super) struct Setting {
     /// Real root: may use loop devices and give each worker a host user of its own.
     pub is_root: bool,
     pub images: bool,
+    /// The highest capability that the kernel knows.
+    pub last_capability: u64,
     /// The seccomp filter.
     pub filter: Vec<libc::sock_filter>,
 }
@@ -109,6 +114,7 @@ fn open(level: Level, run_dir: &Path) -> Result<(Setting, OwnedFd, String), Stri
         hierarchy: None,
         is_root,
         images: false,
+        last_capability: process::last_capability(),
         filter: seccomp::program(),
     };
     if level == Level::None {

@@ -9,10 +9,11 @@ use super::Setting;
 use super::cell::{Cell, Phase, Said};
 use super::janitor::Janitor;
 use super::stage;
+use super::zygote::Zygote;
 use crate::sys::poll::Poll;
 use crate::sys::socket;
 use crate::wire::{News, Order};
-use crate::{Level, PoolStats, Spec};
+use crate::{Level, PoolStats, Spec, Start};
 
 /// `/tmp` that AWS gives by default, and so the size that is kept ready.
 const USUAL_TMP_BYTES: u64 = 512 << 20;
@@ -29,11 +30,13 @@ const RETRY_MS: i32 = 5;
 /// under locks of the whole kernel, and filling at once made the very spawn that emptied it twice as slow.
 const REFILL_DELAY: Duration = Duration::from_millis(5);
 
-/// Tokens: cell number times four, plus which of its descriptors.
+/// Tokens: number of a cell or zygote times eight, plus which of its descriptors.
 const SERVER: u64 = 0;
 const CTL: u64 = 1;
 const DEATH: u64 = 2;
 const OOM: u64 = 3;
+pub(super) const ZYGOTE: u64 = 4;
+pub(super) const KIND_BITS: u32 = 3;
 
 struct Waiting {
     seq: u64,
@@ -42,11 +45,12 @@ struct Waiting {
 }
 
 pub(super) struct Pool {
-    setting: Setting,
+    pub(super) setting: Setting,
     server: OwnedFd,
-    poll: Poll,
+    pub(super) poll: Poll,
     janitor: Janitor,
-    cells: HashMap<u64, Cell>,
+    pub(super) cells: HashMap<u64, Cell>,
+    pub(super) zygotes: HashMap<u64, Zygote>,
     ready: VecDeque<u64>,
     waiting: VecDeque<Waiting>,
     next: u64,
@@ -56,7 +60,7 @@ pub(super) struct Pool {
     /// When the last sandbox was given away.
     last_given: Instant,
     told: PoolStats,
-    packet: Vec<u8>,
+    pub(super) packet: Vec<u8>,
 }
 
 impl Pool {
@@ -69,6 +73,7 @@ impl Pool {
             poll,
             janitor,
             cells: HashMap::new(),
+            zygotes: HashMap::new(),
             ready: VecDeque::new(),
             waiting: VecDeque::new(),
             next: 1,
@@ -88,14 +93,17 @@ impl Pool {
             self.tell_stats();
             let timeout_ms = if self.janitor.flush() || is_delayed { RETRY_MS } else { -1 };
             for token in self.poll.wait(timeout_ms)? {
-                match token & 3 {
+                let number = token >> KIND_BITS;
+                match token & ((1 << KIND_BITS) - 1) {
                     SERVER => serving &= self.on_server(),
-                    CTL => self.on_ctl(token >> 2),
-                    DEATH => self.on_death(token >> 2),
-                    _ => self.on_oom(token >> 2),
+                    CTL => self.on_ctl(number),
+                    DEATH => self.on_death(number),
+                    ZYGOTE => self.on_zygote(number),
+                    _ => self.on_oom(number),
                 }
             }
         }
+        self.zygotes.drain().for_each(|(_, zygote)| zygote.end());
         self.cells.values().for_each(Cell::kill);
         for (_, cell) in self.cells.drain() {
             let (_, _, remains) = cell.bury();
@@ -123,6 +131,8 @@ impl Pool {
                     self.dispatch();
                 }
             }
+            Ok(Order::Zygote { zygote, spec }) => self.start_zygote(zygote, &spec),
+            Ok(Order::EndZygote { zygote }) => self.end_zygote(zygote, "it was ended"),
             _ => return false,
         }
         self.packet = packet;
@@ -138,6 +148,12 @@ impl Pool {
                 still.push_back(request);
                 continue;
             };
+            if let Start::Fork(zygote) = request.spec.start
+                && !self.zygotes.get(&zygote).is_some_and(|z| z.is_ready)
+            {
+                self.refuse(request.seq, "the zygote is not there".into());
+                continue;
+            }
             let trees = match self.setting.level {
                 Level::None => Ok(Vec::new()),
                 _ => stage::detach_all(&request.spec),
@@ -149,14 +165,24 @@ impl Pool {
                     continue;
                 }
             };
-            let Some(cell) = self.ready.remove(at).and_then(|n| self.cells.get_mut(&n)) else { continue };
+            let Some(number) = self.ready.remove(at) else { continue };
             self.last_given = Instant::now();
-            if let Err(e) = cell.give(request.seq, &request.spec, &request.packet, &trees) {
-                cell.kill();
-                self.refuse(request.seq, e.to_string());
+            if let Err(e) = self.give(number, &request, &trees) {
+                self.on_broken(number, Phase::Starting(request.seq), e.to_string());
             }
         }
         self.waiting = still;
+    }
+
+    fn give(&mut self, number: u64, request: &Waiting, trees: &[OwnedFd]) -> io::Result<()> {
+        let Some(cell) = self.cells.get_mut(&number) else { return Ok(()) };
+        cell.give(request.seq, &request.spec, &request.packet, trees)?;
+        match request.spec.start {
+            // Its end of the socket is the stage's alone now: executing the program closes it.
+            Start::Execute => drop(cell.hand.take()),
+            Start::Fork(zygote) => self.fork(number, zygote, &request.spec)?,
+        }
+        Ok(())
     }
 
     /// Starts preparing what requests wait for, then what the pool lacks; true if that should wait a little.
@@ -199,9 +225,9 @@ impl Pool {
         let number = self.next;
         self.next += 1;
         let cell = Cell::start(&self.setting, number, tmp_bytes)?;
-        self.poll.add(cell.pidfd.as_fd(), number << 2 | DEATH)?;
+        self.poll.add(cell.pidfd.as_fd(), number << KIND_BITS | DEATH)?;
         if let Some(ctl) = &cell.ctl {
-            self.poll.add(ctl.as_fd(), number << 2 | CTL)?;
+            self.poll.add(ctl.as_fd(), number << KIND_BITS | CTL)?;
         }
         self.cells.insert(number, cell);
         Ok(())
@@ -223,15 +249,17 @@ impl Pool {
     fn on_ctl(&mut self, number: u64) {
         let mut packet = std::mem::take(&mut self.packet);
         let Some(cell) = self.cells.get_mut(&number) else { return };
-        let (phase, said) = (cell.phase, cell.listen(&mut packet));
+        let (phase, is_fork, said) = (cell.phase, cell.fork.is_some(), cell.listen(&mut packet));
         self.packet = packet;
         match (phase, said) {
             (_, Said::Nothing) => {}
             (Phase::Preparing, Said::Ready) => self.on_ready(number),
-            (Phase::Starting(seq), Said::Closed) => self.on_started(number, seq),
+            (Phase::Starting(seq), Said::Closed) if !is_fork => self.on_started(number, seq),
+            (Phase::Starting(seq), Said::Started) => self.on_started(number, seq),
             (phase, said) => {
                 let reason = match said {
                     Said::Error(text) => text,
+                    _ if is_fork => "the zygote or the sandbox ended".to_owned(),
                     _ => "the sandbox ended while it was prepared".to_owned(),
                 };
                 self.on_broken(number, phase, reason);
@@ -244,7 +272,7 @@ impl Pool {
         cell.phase = Phase::Ready;
         self.is_failing = false;
         let watched = match &cell.oom_watch {
-            Some(watch) => self.poll.add(watch.as_fd(), number << 2 | OOM),
+            Some(watch) => self.poll.add(watch.as_fd(), number << KIND_BITS | OOM),
             None => Ok(()),
         };
         if let Err(e) = watched {
@@ -266,10 +294,11 @@ impl Pool {
         let news = News::Spawned { seq, worker: number, pid: cell.pid };
         // A server that is gone is noticed at its socket.
         let _ = socket::send(self.server.as_fd(), &news.encode(), &fds);
+        self.fork_over(number);
     }
 
     /// The stage failed or died before the program: tell whoever waits for it; its death is handled when it comes.
-    fn on_broken(&mut self, number: u64, phase: Phase, reason: String) {
+    pub(super) fn on_broken(&mut self, number: u64, phase: Phase, reason: String) {
         let Some(cell) = self.cells.get_mut(&number) else { return };
         cell.kill();
         if let Some(ctl) = cell.ctl.take() {
@@ -277,6 +306,7 @@ impl Pool {
         }
         let tmp_bytes = cell.tmp_bytes;
         self.ready.retain(|n| *n != number);
+        self.fork_over(number);
         match phase {
             Phase::Starting(seq) => self.refuse(seq, reason),
             Phase::Preparing => self.prepare_failed(tmp_bytes, reason),
@@ -316,7 +346,7 @@ impl Pool {
         self.send(&News::Failed { seq, reason });
     }
 
-    fn send(&self, news: &News) {
+    pub(super) fn send(&self, news: &News) {
         // A server that is gone is noticed at its socket.
         let _ = socket::send(self.server.as_fd(), &news.encode(), &[]);
     }

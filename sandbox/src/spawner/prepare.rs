@@ -5,9 +5,9 @@
 //! attaches the code, drops everything and becomes the program.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::{Setting, image, root, stage};
 use crate::Level;
@@ -21,7 +21,7 @@ pub(crate) const INSIDE_ID: u32 = 993;
 const HOST_ID_FIRST: u32 = 1_879_048_192;
 const HOST_ID_COUNT: u32 = 1 << 27;
 /// Of at most 1,000: a worker dies well before a server of the same size, yet does not invite it.
-const OOM_SCORE: &str = "300";
+pub(super) const OOM_SCORE: &str = "300";
 /// The ports inside.
 pub(crate) const RUNTIME_API_PORT: u16 = 9001;
 pub(crate) const ENDPOINT_PORT: u16 = 4566;
@@ -29,6 +29,9 @@ pub(crate) const ENDPOINT_PORT: u16 = 4566;
 /// First byte of what the stage says: ready (descriptors follow), or an error text.
 pub(super) const SAYS_READY: u8 = b'R';
 pub(super) const SAYS_ERROR: u8 = b'E';
+/// What a zygote's fork says: it is the program now, or which step failed.
+pub(super) const SAYS_STARTED: u8 = b'S';
+pub(super) const SAYS_FAILED: u8 = b'F';
 
 /// What the spawner gives to the fresh child.
 pub(super) struct Fresh {
@@ -50,7 +53,31 @@ pub(super) struct Stage {
     /// Landlock's rules, where the kernel has it.
     pub rules: Option<OwnedFd>,
     pub output: OwnedFd,
+    /// Where it says that the mounts are made, if another process becomes the program.
+    pub mounted: Option<OwnedFd>,
 }
+
+/// What a zygote's fork needs to become the program of this sandbox; the spawner holds it until it knows how the program
+/// will come to run.
+pub(super) struct Hand {
+    /// The stage's end of its socket.
+    pub report: OwnedFd,
+    /// Tells init who the program is.
+    pub adoption: OwnedFd,
+    pub output: OwnedFd,
+    pub user: OwnedFd,
+    /// Gives one byte when the mounts are made.
+    pub mounted: OwnedFd,
+    /// See [`crate::cgroup::Group::doors`].
+    pub doors: Vec<OwnedFd>,
+    pub rules: Option<OwnedFd>,
+}
+
+/// Descriptors with [`SAYS_READY`]: first what the server gets (Runtime API, endpoint, output). In a sandbox `/tmp`, the
+/// first five of [`Hand`], the doors and the rules follow, the last two counted in the two bytes behind the word.
+pub(super) const GIFT_FDS: usize = 3;
+pub(super) const HAND_FDS: usize = 5;
+pub(super) const FIXED_FDS: usize = GIFT_FDS + 1 + HAND_FDS;
 
 /// Goes on in the child of the clone, and never comes back.
 pub(super) fn run(setting: &Setting, fresh: Fresh) -> ! {
@@ -65,34 +92,61 @@ pub(super) fn run(setting: &Setting, fresh: Fresh) -> ! {
         Ok(made) => made,
         Err(e) => fail(&ctl, &e.to_string()),
     };
-    let stage = Stage { ctl, root: made.root, user: made.user, rules: made.rules, output: made.output };
-    let mut ready = vec![made.runtime_api.as_fd(), made.endpoint.as_fd(), made.output_read.as_fd()];
-    ready.extend(made.tmp.iter().map(AsFd::as_fd));
     if setting.level == Level::None {
         // No init: the spawner waits for the program itself.
-        if socket::send(stage.ctl.as_fd(), &[SAYS_READY], &ready).is_err() {
+        let ready = [made.runtime_api.as_fd(), made.endpoint.as_fd(), made.output_read.as_fd()];
+        if socket::send(ctl.as_fd(), &[SAYS_READY], &ready).is_err() {
             process::exit(1);
         }
-        stage::run(setting, stage)
+        stage::run(setting, Stage { ctl, root: None, user: None, rules: None, output: made.output, mounted: None })
     }
+    let pipes = match Pipes::new() {
+        Ok(pipes) => pipes,
+        Err(e) => fail(&ctl, &format!("make pipes: {e}")),
+    };
     match process::clone(0) {
-        Err(e) => fail(&stage.ctl, &format!("fork the stage: {e}")),
+        Err(e) => fail(&ctl, &format!("fork the stage: {e}")),
         Ok(Side::Child) => {
-            process::close_all_but(&stage_fds(&stage, &ready));
+            let gifts = gifts(&ctl, &made, &pipes);
+            let own = [Some(&pipes.mounted), made.root.as_ref()].into_iter().flatten().map(AsFd::as_fd);
+            process::close_all_but(&gifts.iter().copied().chain(own).collect::<Vec<_>>());
             process::setsid();
-            if socket::send(stage.ctl.as_fd(), &[SAYS_READY], &ready).is_err() {
+            let word = [SAYS_READY, made.doors.len() as u8, u8::from(made.rules.is_some())];
+            if socket::send(ctl.as_fd(), &word, &gifts).is_err() {
                 process::exit(1);
             }
-            drop((made.runtime_api, made.endpoint, made.output_read, made.tmp));
-            stage::run(setting, stage)
+            let Made { root, user, rules, output, tmp, doors, runtime_api, endpoint, output_read } = made;
+            drop((tmp, doors, runtime_api, endpoint, output_read, pipes.adoption, pipes.mounted_read));
+            // Closed with everything else above; its number may be another's by now.
+            std::mem::forget(pipes.adoption_read);
+            stage::run(setting, Stage { ctl, root, user, rules, output, mounted: Some(pipes.mounted) })
         }
-        Ok(Side::Parent(program, _)) => init(setting, program, status, stage.user),
+        Ok(Side::Parent(program, _)) => init(setting, program, status, pipes.adoption_read, made.user),
     }
 }
 
-fn stage_fds<'a>(stage: &'a Stage, ready: &[std::os::fd::BorrowedFd<'a>]) -> Vec<std::os::fd::BorrowedFd<'a>> {
-    let own = [Some(&stage.ctl), stage.root.as_ref(), stage.user.as_ref(), stage.rules.as_ref(), Some(&stage.output)];
-    own.into_iter().flatten().map(AsFd::as_fd).chain(ready.iter().copied()).collect()
+/// Between stage, init and a program that is a zygote's fork.
+struct Pipes {
+    mounted_read: OwnedFd,
+    mounted: OwnedFd,
+    adoption_read: OwnedFd,
+    adoption: OwnedFd,
+}
+
+impl Pipes {
+    fn new() -> io::Result<Pipes> {
+        let (mounted_read, mounted) = socket::pipe()?;
+        let (adoption_read, adoption) = socket::pipe()?;
+        Ok(Pipes { mounted_read, mounted, adoption_read, adoption })
+    }
+}
+
+/// What the spawner gets, in the order that [`Hand`] says.
+fn gifts<'a>(ctl: &'a OwnedFd, made: &'a Made, pipes: &'a Pipes) -> Vec<BorrowedFd<'a>> {
+    let first = [made.runtime_api.as_fd(), made.endpoint.as_fd(), made.output_read.as_fd()];
+    let rest = [ctl, &pipes.adoption, &made.output].into_iter().chain(&made.user).chain([&pipes.mounted_read]);
+    let rest = made.tmp.iter().chain(rest).chain(&made.doors).chain(&made.rules);
+    first.into_iter().chain(rest.map(AsFd::as_fd)).collect()
 }
 
 /// Says why and leaves.
@@ -108,6 +162,7 @@ struct Made {
     user: Option<OwnedFd>,
     rules: Option<OwnedFd>,
     tmp: Option<OwnedFd>,
+    doors: Vec<OwnedFd>,
     output: OwnedFd,
     output_read: OwnedFd,
     runtime_api: TcpListener,
@@ -118,7 +173,17 @@ struct Made {
 fn plain() -> io::Result<Made> {
     let (output_read, output) = socket::pipe()?;
     let (runtime_api, endpoint) = (listen(0)?, listen(0)?);
-    Ok(Made { root: None, user: None, rules: None, tmp: None, output, output_read, runtime_api, endpoint })
+    Ok(Made {
+        root: None,
+        user: None,
+        rules: None,
+        tmp: None,
+        doors: Vec::new(),
+        output,
+        output_read,
+        runtime_api,
+        endpoint,
+    })
 }
 
 fn isolated(setting: &Setting, number: u64, tmp_bytes: u64) -> io::Result<Made> {
@@ -146,11 +211,13 @@ fn isolated(setting: &Setting, number: u64, tmp_bytes: u64) -> io::Result<Made> 
         // So that the program may open /dev/stdout, which is this pipe.
         process::chown(output.as_fd(), host_id, host_id).context("hand over the output pipe")?;
     }
+    let mut doors = Vec::new();
     if let Some(h) = &setting.hierarchy {
         // Last, so that the preparation itself is not charged to the function.
         let group = h.group(&group_name(number));
         group.create()?;
         group.join()?;
+        doors = group.doors()?;
         process::unshare(libc::CLONE_NEWCGROUP).context("make a cgroup namespace")?;
     }
     // The last use of a path of the host.
@@ -160,6 +227,7 @@ fn isolated(setting: &Setting, number: u64, tmp_bytes: u64) -> io::Result<Made> 
         user: Some(user),
         rules,
         tmp: Some(tmp),
+        doors,
         output,
         output_read,
         runtime_api,
@@ -204,22 +272,40 @@ fn user_namespace(proc: &std::path::Path, host_id: u32) -> io::Result<OwnedFd> {
     }
 }
 
-/// Process 1: reaps, reports how the program ended, ends.
-fn init(setting: &Setting, program: i32, status: OwnedFd, user: Option<OwnedFd>) -> ! {
+/// Process 1: reaps, reports how the program ended, ends. The program is the stage itself, or whom it leaves the place to.
+fn init(setting: &Setting, stage: i32, status: OwnedFd, adoption: OwnedFd, user: Option<OwnedFd>) -> ! {
     let lowered = lower_init(setting, user.as_ref());
-    process::close_all_but(&[status.as_fd()]);
+    process::close_all_but(&[status.as_fd(), adoption.as_fd()]);
     if lowered.is_err() {
         process::exit(126);
     }
+    let mut adoption = Some(fs::File::from(adoption));
+    let mut program = stage;
+    // A program that ended before the stage did.
+    let mut early = Vec::new();
     loop {
-        match process::wait(-1) {
-            Ok((pid, ended)) if pid == program => {
-                let _ = fs::File::from(status).write_all(&ended.to_le_bytes());
-                process::exit(0)
+        let Ok((pid, mut ended)) = process::wait(-1) else { process::exit(125) };
+        if pid != program {
+            if adoption.is_some() {
+                early.push((pid, ended));
             }
-            Ok(_) => {}
-            Err(_) => process::exit(125),
+            continue;
         }
+        // To the end of the pipe: only then has the middle, whose child the program was, ended.
+        let mut adopted = Vec::new();
+        if ended == 0
+            && let Some(mut adoption) = adoption.take()
+            && adoption.read_to_end(&mut adopted).is_ok()
+            && let Ok(number) = adopted.as_slice().try_into()
+        {
+            program = i32::from_le_bytes(number);
+            match early.drain(..).find(|(pid, _)| *pid == program) {
+                Some((_, status)) => ended = status,
+                None => continue,
+            }
+        }
+        let _ = fs::File::from(status).write_all(&ended.to_le_bytes());
+        process::exit(0)
     }
 }
 

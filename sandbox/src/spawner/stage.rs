@@ -2,7 +2,7 @@
 //!
 //! The spawner sends the mounts as detached trees: here, inside, no path of the host leads anywhere any more.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
@@ -12,7 +12,7 @@ use super::prepare::{INSIDE_ID, Stage, fail};
 use crate::sys::mount::{self, NO_DEV, NO_SUID, READ_ONLY};
 use crate::sys::{Context, cstring, landlock, process, seccomp, socket};
 use crate::wire::Order;
-use crate::{Level, Spec};
+use crate::{Level, Mount, Spec, Start};
 
 /// Open files of a program, as on AWS.
 const OPEN_FILES_MAX: u64 = 1024;
@@ -43,13 +43,15 @@ fn become_program(
     spec: &Spec,
     trees: &[OwnedFd],
 ) -> io::Result<std::convert::Infallible> {
+    if let (Some(root), Some(mounted), Start::Fork(_)) = (&stage.root, &stage.mounted, spec.start) {
+        attach_all(root.as_fd(), spec, trees)?;
+        mount::set_attributes(root.as_fd(), READ_ONLY, false).context("make the root read-only")?;
+        process::write(mounted.as_fd(), b"M").context("tell that the mounts are made")?;
+        // Init goes on with the zygote's fork.
+        process::exit(0);
+    }
     let argv = strings(spec.argv.iter().cloned())?;
-    let env = strings(spec.env.iter().map(|(k, v)| {
-        let mut pair = k.clone();
-        pair.push("=");
-        pair.push(v);
-        pair
-    }))?;
+    let env = strings(spec.env.iter().map(pair))?;
     if let Some(root) = &stage.root {
         attach_all(root.as_fd(), spec, trees)?;
         mount::set_attributes(root.as_fd(), READ_ONLY, false).context("make the root read-only")?;
@@ -77,8 +79,16 @@ fn become_program(
     Err(process::exec(&argv, &env)).context(format_args!("execute {program}"))
 }
 
-fn strings(list: impl Iterator<Item = std::ffi::OsString>) -> io::Result<Vec<CString>> {
+pub(super) fn strings(list: impl Iterator<Item = OsString>) -> io::Result<Vec<CString>> {
     list.map(cstring).collect::<io::Result<_>>().context("an argument or variable")
+}
+
+/// A variable as the kernel has it.
+pub(super) fn pair((name, value): &(OsString, OsString)) -> OsString {
+    let mut pair = name.clone();
+    pair.push("=");
+    pair.push(value);
+    pair
 }
 
 /// Everything that is bound into the root, as (host path, path inside): what the trees stand for, in their order.
@@ -94,14 +104,24 @@ pub(super) fn detach_all(spec: &Spec) -> io::Result<Vec<OwnedFd>> {
     binds(spec).map(|(host, _)| tree(host).context(format_args!("bind {}", host.display()))).collect()
 }
 
-fn attach_all(root: BorrowedFd<'_>, spec: &Spec, trees: &[OwnedFd]) -> io::Result<()> {
-    for ((_, inside), tree) in binds(spec).zip(trees) {
-        let is_dir = std::fs::File::from(tree.try_clone()?).metadata()?.is_dir();
-        let place =
-            mount_point(root, inside, is_dir).context(format_args!("make the mount point {}", inside.display()))?;
-        mount::attach(tree.as_fd(), place.as_fd()).context(format_args!("bind on {}", inside.display()))?;
+/// The same for mounts alone, made and attached by one who sees the host and the root at once.
+pub(super) fn bind_all(root: BorrowedFd<'_>, mounts: &[Mount]) -> io::Result<()> {
+    for m in mounts {
+        let tree = mount::clone_tree(&m.host, READ_ONLY | NO_SUID | NO_DEV)
+            .context(format_args!("bind {}", m.host.display()))?;
+        attach(root, &m.inside, &tree)?;
     }
     Ok(())
+}
+
+fn attach_all(root: BorrowedFd<'_>, spec: &Spec, trees: &[OwnedFd]) -> io::Result<()> {
+    binds(spec).zip(trees).try_for_each(|((_, inside), tree)| attach(root, inside, tree))
+}
+
+fn attach(root: BorrowedFd<'_>, inside: &Path, tree: &OwnedFd) -> io::Result<()> {
+    let is_dir = std::fs::File::from(tree.try_clone()?).metadata()?.is_dir();
+    let place = mount_point(root, inside, is_dir).context(format_args!("make the mount point {}", inside.display()))?;
+    mount::attach(tree.as_fd(), place.as_fd()).context(format_args!("bind on {}", inside.display()))
 }
 
 /// Opens the mount point, making it and its parents where the root is ours. Below read-only mounts it must exist.
@@ -132,16 +152,20 @@ fn mount_point(root: BorrowedFd<'_>, inside: &Path, is_dir: bool) -> io::Result<
 }
 
 fn limits(level: Level, spec: &Spec) -> io::Result<()> {
-    process::limit(libc::RLIMIT_NOFILE, OPEN_FILES_MAX)?;
+    rlimits(level, spec).into_iter().try_for_each(|(resource, value)| process::limit(resource, value))
+}
+
+/// Limits of a program besides its cgroup's.
+pub(super) fn rlimits(level: Level, spec: &Spec) -> Vec<(libc::__rlimit_resource_t, u64)> {
     // Not 0: a core_pattern with a pipe would still start its handler, as the host's root, on what a tenant made. At 1
     // the kernel refuses both the pipe and the file.
-    process::limit(libc::RLIMIT_CORE, 1)?;
+    let mut limits = vec![(libc::RLIMIT_NOFILE, OPEN_FILES_MAX), (libc::RLIMIT_CORE, 1)];
     if level != Level::Full {
-        process::limit(libc::RLIMIT_DATA, spec.memory_bytes + DATA_SLACK_BYTES)?;
+        limits.push((libc::RLIMIT_DATA, spec.memory_bytes + DATA_SLACK_BYTES));
     }
     if level == Level::Namespaces {
         // Counts per user and user namespace, which are this worker's own.
-        process::limit(libc::RLIMIT_NPROC, u64::from(spec.pids_max) + 1)?;
+        limits.push((libc::RLIMIT_NPROC, u64::from(spec.pids_max) + 1));
     }
-    Ok(())
+    limits
 }

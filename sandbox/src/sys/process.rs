@@ -207,6 +207,32 @@ pub(crate) fn dup_to(fd: BorrowedFd<'_>, number: RawFd) -> io::Result<()> {
     Ok(())
 }
 
+/// Writes all of a few bytes.
+pub(crate) fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<()> {
+    // SAFETY: the kernel reads as many bytes as the slice has.
+    let written = check(unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) })?;
+    if written as usize == bytes.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+}
+
+/// Puts a copy of `fd` at `number`, whatever is there, kept over exec; for a child that is about to execute.
+pub(crate) fn place(fd: OwnedFd, number: RawFd) -> io::Result<()> {
+    if fd.as_raw_fd() == number {
+        // SAFETY: fcntl with integers; dup2 onto itself would leave close-on-exec set.
+        check(unsafe { libc::fcntl(number, libc::F_SETFD, 0) })?;
+    } else {
+        // SAFETY: integers only; the caller is a fresh child whose other descriptors are nobody's.
+        check(unsafe { libc::dup2(fd.as_raw_fd(), number) })?;
+    }
+    std::mem::forget(fd);
+    Ok(())
+}
+
+/// The highest capability that this kernel knows.
+pub(crate) fn last_capability() -> u64 {
+    let text = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").unwrap_or_default();
+    text.trim().parse().unwrap_or(40)
+}
+
 /// Changes the owner of an open file.
 pub(crate) fn chown(fd: BorrowedFd<'_>, uid: u32, gid: u32) -> io::Result<()> {
     // SAFETY: integers only.

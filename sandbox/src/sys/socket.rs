@@ -101,6 +101,14 @@ pub(crate) fn receive(from: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> io::Result<
     Ok(Some(fds))
 }
 
+/// Lets more wait in the socket than the host's usual bound; needs privilege, else nothing changes.
+pub(crate) fn widen(fd: BorrowedFd<'_>, bytes: i32) {
+    let length = size_of_val(&bytes) as u32;
+    let value = (&raw const bytes).cast();
+    // SAFETY: the kernel reads one int.
+    unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, value, length) };
+}
+
 /// Makes operations on the open file description return instead of wait.
 pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: fcntl with an integer argument on an open descriptor touches no memory.

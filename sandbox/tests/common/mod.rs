@@ -64,6 +64,7 @@ impl Lab {
             pids_max: 64,
             cpu_shares: 1024,
             cpu_quota_percent: None,
+            start: squall_sandbox::Start::Execute,
         }
     }
 

@@ -172,6 +172,7 @@ impl World {
             source_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
             user_agent: String::new(),
             host: String::new(),
+            trace_header: None,
         }
     }
 

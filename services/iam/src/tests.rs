@@ -61,6 +61,7 @@ impl Cloud {
             source_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
             user_agent: "tests".into(),
             host: "localhost".into(),
+            trace_header: None,
         }
     }
 

@@ -66,6 +66,12 @@ pub trait Api: Send + Sync {
         ctx: &Ctx,
         input: DeleteFunctionUrlConfigInput,
     ) -> Result<DeleteFunctionUrlConfigOutput, ServiceError>;
+    /// Serves `DeleteProvisionedConcurrencyConfig`.
+    async fn delete_provisioned_concurrency_config(
+        &self,
+        ctx: &Ctx,
+        input: DeleteProvisionedConcurrencyConfigInput,
+    ) -> Result<DeleteProvisionedConcurrencyConfigOutput, ServiceError>;
     /// Serves `GetAccountSettings`.
     async fn get_account_settings(
         &self,
@@ -114,6 +120,12 @@ pub trait Api: Send + Sync {
     ) -> Result<GetFunctionUrlConfigOutput, ServiceError>;
     /// Serves `GetPolicy`.
     async fn get_policy(&self, ctx: &Ctx, input: GetPolicyInput) -> Result<GetPolicyOutput, ServiceError>;
+    /// Serves `GetProvisionedConcurrencyConfig`.
+    async fn get_provisioned_concurrency_config(
+        &self,
+        ctx: &Ctx,
+        input: GetProvisionedConcurrencyConfigInput,
+    ) -> Result<GetProvisionedConcurrencyConfigOutput, ServiceError>;
     /// Serves `GetRuntimeManagementConfig`.
     async fn get_runtime_management_config(
         &self,
@@ -144,6 +156,12 @@ pub trait Api: Send + Sync {
     ) -> Result<ListFunctionUrlConfigsOutput, ServiceError>;
     /// Serves `ListFunctions`.
     async fn list_functions(&self, ctx: &Ctx, input: ListFunctionsInput) -> Result<ListFunctionsOutput, ServiceError>;
+    /// Serves `ListProvisionedConcurrencyConfigs`.
+    async fn list_provisioned_concurrency_configs(
+        &self,
+        ctx: &Ctx,
+        input: ListProvisionedConcurrencyConfigsInput,
+    ) -> Result<ListProvisionedConcurrencyConfigsOutput, ServiceError>;
     /// Serves `ListTags`.
     async fn list_tags(&self, ctx: &Ctx, input: ListTagsInput) -> Result<ListTagsOutput, ServiceError>;
     /// Serves `ListVersionsByFunction`.
@@ -170,6 +188,12 @@ pub trait Api: Send + Sync {
         ctx: &Ctx,
         input: PutFunctionEventInvokeConfigInput,
     ) -> Result<PutFunctionEventInvokeConfigOutput, ServiceError>;
+    /// Serves `PutProvisionedConcurrencyConfig`.
+    async fn put_provisioned_concurrency_config(
+        &self,
+        ctx: &Ctx,
+        input: PutProvisionedConcurrencyConfigInput,
+    ) -> Result<PutProvisionedConcurrencyConfigOutput, ServiceError>;
     /// Serves `RemovePermission`.
     async fn remove_permission(
         &self,
@@ -235,6 +259,9 @@ pub async fn dispatch<A: Api + ?Sized>(
             Ok(api.delete_function_event_invoke_config(ctx, typed(op, input)?).await?.into_value())
         }
         "DeleteFunctionUrlConfig" => Ok(api.delete_function_url_config(ctx, typed(op, input)?).await?.into_value()),
+        "DeleteProvisionedConcurrencyConfig" => {
+            Ok(api.delete_provisioned_concurrency_config(ctx, typed(op, input)?).await?.into_value())
+        }
         "GetAccountSettings" => Ok(api.get_account_settings(ctx, typed(op, input)?).await?.into_value()),
         "GetAlias" => Ok(api.get_alias(ctx, typed(op, input)?).await?.into_value()),
         "GetEventSourceMapping" => Ok(api.get_event_source_mapping(ctx, typed(op, input)?).await?.into_value()),
@@ -249,6 +276,9 @@ pub async fn dispatch<A: Api + ?Sized>(
         }
         "GetFunctionUrlConfig" => Ok(api.get_function_url_config(ctx, typed(op, input)?).await?.into_value()),
         "GetPolicy" => Ok(api.get_policy(ctx, typed(op, input)?).await?.into_value()),
+        "GetProvisionedConcurrencyConfig" => {
+            Ok(api.get_provisioned_concurrency_config(ctx, typed(op, input)?).await?.into_value())
+        }
         "GetRuntimeManagementConfig" => {
             Ok(api.get_runtime_management_config(ctx, typed(op, input)?).await?.into_value())
         }
@@ -260,12 +290,18 @@ pub async fn dispatch<A: Api + ?Sized>(
         }
         "ListFunctionUrlConfigs" => Ok(api.list_function_url_configs(ctx, typed(op, input)?).await?.into_value()),
         "ListFunctions" => Ok(api.list_functions(ctx, typed(op, input)?).await?.into_value()),
+        "ListProvisionedConcurrencyConfigs" => {
+            Ok(api.list_provisioned_concurrency_configs(ctx, typed(op, input)?).await?.into_value())
+        }
         "ListTags" => Ok(api.list_tags(ctx, typed(op, input)?).await?.into_value()),
         "ListVersionsByFunction" => Ok(api.list_versions_by_function(ctx, typed(op, input)?).await?.into_value()),
         "PublishVersion" => Ok(api.publish_version(ctx, typed(op, input)?).await?.into_value()),
         "PutFunctionConcurrency" => Ok(api.put_function_concurrency(ctx, typed(op, input)?).await?.into_value()),
         "PutFunctionEventInvokeConfig" => {
             Ok(api.put_function_event_invoke_config(ctx, typed(op, input)?).await?.into_value())
+        }
+        "PutProvisionedConcurrencyConfig" => {
+            Ok(api.put_provisioned_concurrency_config(ctx, typed(op, input)?).await?.into_value())
         }
         "RemovePermission" => Ok(api.remove_permission(ctx, typed(op, input)?).await?.into_value()),
         "TagResource" => Ok(api.tag_resource(ctx, typed(op, input)?).await?.into_value()),
@@ -375,6 +411,25 @@ impl FromValue for DeleteFunctionUrlConfigOutput {
 }
 
 impl IntoValue for DeleteFunctionUrlConfigOutput {
+    fn into_value(self) -> Value {
+        Value::Struct(Vec::new())
+    }
+}
+
+/// Output of `DeleteProvisionedConcurrencyConfig`, which the model leaves empty.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteProvisionedConcurrencyConfigOutput {}
+
+impl FromValue for DeleteProvisionedConcurrencyConfigOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        match v {
+            Value::Struct(_) => Some(Self {}),
+            _ => None,
+        }
+    }
+}
+
+impl IntoValue for DeleteProvisionedConcurrencyConfigOutput {
     fn into_value(self) -> Value {
         Value::Struct(Vec::new())
     }
@@ -1603,6 +1658,38 @@ impl IntoValue for DeleteFunctionUrlConfigInput {
         let mut out = Vec::with_capacity(2);
         out.push((0, self.function_name.into_value()));
         push(&mut out, 1, self.qualifier);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `DeleteProvisionedConcurrencyConfigRequest` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteProvisionedConcurrencyConfigInput {
+    pub function_name: String,
+    pub qualifier: String,
+}
+
+impl FromValue for DeleteProvisionedConcurrencyConfigInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { function_name: m0?, qualifier: m1? })
+    }
+}
+
+impl IntoValue for DeleteProvisionedConcurrencyConfigInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        out.push((0, self.function_name.into_value()));
+        out.push((1, self.qualifier.into_value()));
         Value::Struct(out)
     }
 }
@@ -3150,6 +3237,93 @@ impl IntoValue for GetPolicyOutput {
     }
 }
 
+/// Structure `GetProvisionedConcurrencyConfigRequest` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetProvisionedConcurrencyConfigInput {
+    pub function_name: String,
+    pub qualifier: String,
+}
+
+impl FromValue for GetProvisionedConcurrencyConfigInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { function_name: m0?, qualifier: m1? })
+    }
+}
+
+impl IntoValue for GetProvisionedConcurrencyConfigInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        out.push((0, self.function_name.into_value()));
+        out.push((1, self.qualifier.into_value()));
+        Value::Struct(out)
+    }
+}
+
+/// Structure `GetProvisionedConcurrencyConfigResponse` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetProvisionedConcurrencyConfigOutput {
+    pub requested_provisioned_concurrent_executions: Option<i32>,
+    pub available_provisioned_concurrent_executions: Option<i32>,
+    pub allocated_provisioned_concurrent_executions: Option<i32>,
+    pub status: Option<String>,
+    pub status_reason: Option<String>,
+    pub last_modified: Option<String>,
+}
+
+impl FromValue for GetProvisionedConcurrencyConfigOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        let mut m5 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                5 => m5 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            requested_provisioned_concurrent_executions: m0,
+            available_provisioned_concurrent_executions: m1,
+            allocated_provisioned_concurrent_executions: m2,
+            status: m3,
+            status_reason: m4,
+            last_modified: m5,
+        })
+    }
+}
+
+impl IntoValue for GetProvisionedConcurrencyConfigOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(6);
+        push(&mut out, 0, self.requested_provisioned_concurrent_executions);
+        push(&mut out, 1, self.available_provisioned_concurrent_executions);
+        push(&mut out, 2, self.allocated_provisioned_concurrent_executions);
+        push(&mut out, 3, self.status);
+        push(&mut out, 4, self.status_reason);
+        push(&mut out, 5, self.last_modified);
+        Value::Struct(out)
+    }
+}
+
 /// Structure `GetRuntimeManagementConfigRequest` of the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GetRuntimeManagementConfigInput {
@@ -3975,6 +4149,74 @@ impl IntoValue for ListFunctionsOutput {
     }
 }
 
+/// Structure `ListProvisionedConcurrencyConfigsRequest` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListProvisionedConcurrencyConfigsInput {
+    pub function_name: String,
+    pub marker: Option<String>,
+    pub max_items: Option<i32>,
+}
+
+impl FromValue for ListProvisionedConcurrencyConfigsInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { function_name: m0?, marker: m1, max_items: m2 })
+    }
+}
+
+impl IntoValue for ListProvisionedConcurrencyConfigsInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(3);
+        out.push((0, self.function_name.into_value()));
+        push(&mut out, 1, self.marker);
+        push(&mut out, 2, self.max_items);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `ListProvisionedConcurrencyConfigsResponse` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListProvisionedConcurrencyConfigsOutput {
+    pub provisioned_concurrency_configs: Option<Vec<ProvisionedConcurrencyConfigListItem>>,
+    pub next_marker: Option<String>,
+}
+
+impl FromValue for ListProvisionedConcurrencyConfigsOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { provisioned_concurrency_configs: m0, next_marker: m1 })
+    }
+}
+
+impl IntoValue for ListProvisionedConcurrencyConfigsOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        push(&mut out, 0, self.provisioned_concurrency_configs);
+        push(&mut out, 1, self.next_marker);
+        Value::Struct(out)
+    }
+}
+
 /// Structure `ListTagsRequest` of the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ListTagsInput {
@@ -4195,6 +4437,66 @@ impl IntoValue for OnSuccess {
     }
 }
 
+/// Structure `ProvisionedConcurrencyConfigListItem` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ProvisionedConcurrencyConfigListItem {
+    pub function_arn: Option<String>,
+    pub requested_provisioned_concurrent_executions: Option<i32>,
+    pub available_provisioned_concurrent_executions: Option<i32>,
+    pub allocated_provisioned_concurrent_executions: Option<i32>,
+    pub status: Option<String>,
+    pub status_reason: Option<String>,
+    pub last_modified: Option<String>,
+}
+
+impl FromValue for ProvisionedConcurrencyConfigListItem {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        let mut m5 = None;
+        let mut m6 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                5 => m5 = FromValue::from_value(v),
+                6 => m6 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            function_arn: m0,
+            requested_provisioned_concurrent_executions: m1,
+            available_provisioned_concurrent_executions: m2,
+            allocated_provisioned_concurrent_executions: m3,
+            status: m4,
+            status_reason: m5,
+            last_modified: m6,
+        })
+    }
+}
+
+impl IntoValue for ProvisionedConcurrencyConfigListItem {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(7);
+        push(&mut out, 0, self.function_arn);
+        push(&mut out, 1, self.requested_provisioned_concurrent_executions);
+        push(&mut out, 2, self.available_provisioned_concurrent_executions);
+        push(&mut out, 3, self.allocated_provisioned_concurrent_executions);
+        push(&mut out, 4, self.status);
+        push(&mut out, 5, self.status_reason);
+        push(&mut out, 6, self.last_modified);
+        Value::Struct(out)
+    }
+}
+
 /// Structure `ProvisionedPollerConfig` of the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ProvisionedPollerConfig {
@@ -4353,6 +4655,97 @@ impl IntoValue for PutFunctionEventInvokeConfigInput {
         push(&mut out, 2, self.maximum_retry_attempts);
         push(&mut out, 3, self.maximum_event_age_in_seconds);
         push(&mut out, 4, self.destination_config);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `PutProvisionedConcurrencyConfigRequest` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutProvisionedConcurrencyConfigInput {
+    pub function_name: String,
+    pub qualifier: String,
+    pub provisioned_concurrent_executions: i32,
+}
+
+impl FromValue for PutProvisionedConcurrencyConfigInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { function_name: m0?, qualifier: m1?, provisioned_concurrent_executions: m2? })
+    }
+}
+
+impl IntoValue for PutProvisionedConcurrencyConfigInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(3);
+        out.push((0, self.function_name.into_value()));
+        out.push((1, self.qualifier.into_value()));
+        out.push((2, self.provisioned_concurrent_executions.into_value()));
+        Value::Struct(out)
+    }
+}
+
+/// Structure `PutProvisionedConcurrencyConfigResponse` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutProvisionedConcurrencyConfigOutput {
+    pub requested_provisioned_concurrent_executions: Option<i32>,
+    pub available_provisioned_concurrent_executions: Option<i32>,
+    pub allocated_provisioned_concurrent_executions: Option<i32>,
+    pub status: Option<String>,
+    pub status_reason: Option<String>,
+    pub last_modified: Option<String>,
+}
+
+impl FromValue for PutProvisionedConcurrencyConfigOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        let mut m5 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                5 => m5 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            requested_provisioned_concurrent_executions: m0,
+            available_provisioned_concurrent_executions: m1,
+            allocated_provisioned_concurrent_executions: m2,
+            status: m3,
+            status_reason: m4,
+            last_modified: m5,
+        })
+    }
+}
+
+impl IntoValue for PutProvisionedConcurrencyConfigOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(6);
+        push(&mut out, 0, self.requested_provisioned_concurrent_executions);
+        push(&mut out, 1, self.available_provisioned_concurrent_executions);
+        push(&mut out, 2, self.allocated_provisioned_concurrent_executions);
+        push(&mut out, 3, self.status);
+        push(&mut out, 4, self.status_reason);
+        push(&mut out, 5, self.last_modified);
         Value::Struct(out)
     }
 }
@@ -5660,6 +6053,23 @@ pub static SERVICE: Service = Service {
             unauthenticated: false,
         },
         Operation {
+            name: "DeleteProvisionedConcurrencyConfig",
+            method: "DELETE",
+            uri: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency",
+            status: 204,
+            input: Some(&shapes::DELETE_PROVISIONED_CONCURRENCY_CONFIG_REQUEST),
+            output: None,
+            result_wrapper: "",
+            errors: &[
+                errors::INVALID_PARAMETER_VALUE_EXCEPTION,
+                errors::RESOURCE_CONFLICT_EXCEPTION,
+                errors::SERVICE_EXCEPTION,
+                errors::TOO_MANY_REQUESTS_EXCEPTION,
+                errors::RESOURCE_NOT_FOUND_EXCEPTION,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
             name: "GetAccountSettings",
             method: "GET",
             uri: "/2016-08-19/account-settings",
@@ -5815,6 +6225,23 @@ pub static SERVICE: Service = Service {
             unauthenticated: false,
         },
         Operation {
+            name: "GetProvisionedConcurrencyConfig",
+            method: "GET",
+            uri: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency",
+            status: 200,
+            input: Some(&shapes::GET_PROVISIONED_CONCURRENCY_CONFIG_REQUEST),
+            output: Some(&shapes::GET_PROVISIONED_CONCURRENCY_CONFIG_RESPONSE),
+            result_wrapper: "",
+            errors: &[
+                errors::INVALID_PARAMETER_VALUE_EXCEPTION,
+                errors::PROVISIONED_CONCURRENCY_CONFIG_NOT_FOUND_EXCEPTION,
+                errors::SERVICE_EXCEPTION,
+                errors::TOO_MANY_REQUESTS_EXCEPTION,
+                errors::RESOURCE_NOT_FOUND_EXCEPTION,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
             name: "GetRuntimeManagementConfig",
             method: "GET",
             uri: "/2021-07-20/functions/{FunctionName}/runtime-management-config",
@@ -5958,6 +6385,22 @@ pub static SERVICE: Service = Service {
             unauthenticated: false,
         },
         Operation {
+            name: "ListProvisionedConcurrencyConfigs",
+            method: "GET",
+            uri: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency?List=ALL",
+            status: 200,
+            input: Some(&shapes::LIST_PROVISIONED_CONCURRENCY_CONFIGS_REQUEST),
+            output: Some(&shapes::LIST_PROVISIONED_CONCURRENCY_CONFIGS_RESPONSE),
+            result_wrapper: "",
+            errors: &[
+                errors::INVALID_PARAMETER_VALUE_EXCEPTION,
+                errors::SERVICE_EXCEPTION,
+                errors::TOO_MANY_REQUESTS_EXCEPTION,
+                errors::RESOURCE_NOT_FOUND_EXCEPTION,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
             name: "ListTags",
             method: "GET",
             uri: "/2017-03-31/tags/{Resource}",
@@ -6033,6 +6476,23 @@ pub static SERVICE: Service = Service {
             status: 200,
             input: Some(&shapes::PUT_FUNCTION_EVENT_INVOKE_CONFIG_REQUEST),
             output: Some(&shapes::FUNCTION_EVENT_INVOKE_CONFIG),
+            result_wrapper: "",
+            errors: &[
+                errors::INVALID_PARAMETER_VALUE_EXCEPTION,
+                errors::RESOURCE_CONFLICT_EXCEPTION,
+                errors::SERVICE_EXCEPTION,
+                errors::TOO_MANY_REQUESTS_EXCEPTION,
+                errors::RESOURCE_NOT_FOUND_EXCEPTION,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
+            name: "PutProvisionedConcurrencyConfig",
+            method: "PUT",
+            uri: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency",
+            status: 202,
+            input: Some(&shapes::PUT_PROVISIONED_CONCURRENCY_CONFIG_REQUEST),
+            output: Some(&shapes::PUT_PROVISIONED_CONCURRENCY_CONFIG_RESPONSE),
             result_wrapper: "",
             errors: &[
                 errors::INVALID_PARAMETER_VALUE_EXCEPTION,
@@ -6217,11 +6677,6 @@ pub static SERVICE: Service = Service {
         ("DeleteCodeSigningConfig", "DELETE", "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}"),
         ("DeleteFunctionCodeSigningConfig", "DELETE", "/2020-06-30/functions/{FunctionName}/code-signing-config"),
         ("DeleteLayerVersion", "DELETE", "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}"),
-        (
-            "DeleteProvisionedConcurrencyConfig",
-            "DELETE",
-            "/2019-09-30/functions/{FunctionName}/provisioned-concurrency",
-        ),
         ("GetCapacityProvider", "GET", "/2025-11-30/capacity-providers/{CapacityProviderName}"),
         ("GetCodeSigningConfig", "GET", "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}"),
         ("GetDurableExecution", "GET", "/2025-12-01/durable-executions/{DurableExecutionArn}"),
@@ -6232,7 +6687,6 @@ pub static SERVICE: Service = Service {
         ("GetLayerVersion", "GET", "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}"),
         ("GetLayerVersionByArn", "GET", "/2018-10-31/layers?find=LayerVersion"),
         ("GetLayerVersionPolicy", "GET", "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy"),
-        ("GetProvisionedConcurrencyConfig", "GET", "/2019-09-30/functions/{FunctionName}/provisioned-concurrency"),
         ("InvokeAsync", "POST", "/2014-11-13/functions/{FunctionName}/invoke-async"),
         ("InvokeWithResponseStream", "POST", "/2021-11-15/functions/{FunctionName}/response-streaming-invocations"),
         ("ListCapacityProviders", "GET", "/2025-11-30/capacity-providers"),
@@ -6250,16 +6704,10 @@ pub static SERVICE: Service = Service {
         ),
         ("ListLayerVersions", "GET", "/2018-10-31/layers/{LayerName}/versions"),
         ("ListLayers", "GET", "/2018-10-31/layers"),
-        (
-            "ListProvisionedConcurrencyConfigs",
-            "GET",
-            "/2019-09-30/functions/{FunctionName}/provisioned-concurrency?List=ALL",
-        ),
         ("PublishLayerVersion", "POST", "/2018-10-31/layers/{LayerName}/versions"),
         ("PutFunctionCodeSigningConfig", "PUT", "/2020-06-30/functions/{FunctionName}/code-signing-config"),
         ("PutFunctionRecursionConfig", "PUT", "/2024-08-31/functions/{FunctionName}/recursion-config"),
         ("PutFunctionScalingConfig", "PUT", "/2025-11-30/functions/{FunctionName}/function-scaling-config"),
-        ("PutProvisionedConcurrencyConfig", "PUT", "/2019-09-30/functions/{FunctionName}/provisioned-concurrency"),
         ("PutRuntimeManagementConfig", "PUT", "/2021-07-20/functions/{FunctionName}/runtime-management-config"),
         (
             "RemoveLayerVersionPermission",
@@ -6896,6 +7344,16 @@ pub mod shapes {
             members: &[
                 member("FunctionName", "FunctionName", Location::Uri, true, false, &FUNCTION_NAME),
                 member("Qualifier", "Qualifier", Location::Query, false, false, &FUNCTION_URL_QUALIFIER),
+            ],
+            payload: None,
+        },
+    );
+    pub static DELETE_PROVISIONED_CONCURRENCY_CONFIG_REQUEST: Shape = shape(
+        "DeleteProvisionedConcurrencyConfigRequest",
+        Kind::Structure {
+            members: &[
+                member("FunctionName", "FunctionName", Location::Uri, true, false, &FUNCTION_NAME),
+                member("Qualifier", "Qualifier", Location::Query, true, false, &QUALIFIER),
             ],
             payload: None,
         },
@@ -7832,6 +8290,51 @@ pub mod shapes {
             payload: None,
         },
     );
+    pub static GET_PROVISIONED_CONCURRENCY_CONFIG_REQUEST: Shape = shape(
+        "GetProvisionedConcurrencyConfigRequest",
+        Kind::Structure {
+            members: &[
+                member("FunctionName", "FunctionName", Location::Uri, true, false, &FUNCTION_NAME),
+                member("Qualifier", "Qualifier", Location::Query, true, false, &QUALIFIER),
+            ],
+            payload: None,
+        },
+    );
+    pub static GET_PROVISIONED_CONCURRENCY_CONFIG_RESPONSE: Shape = shape(
+        "GetProvisionedConcurrencyConfigResponse",
+        Kind::Structure {
+            members: &[
+                member(
+                    "RequestedProvisionedConcurrentExecutions",
+                    "RequestedProvisionedConcurrentExecutions",
+                    Location::Body,
+                    false,
+                    false,
+                    &POSITIVE_INTEGER,
+                ),
+                member(
+                    "AvailableProvisionedConcurrentExecutions",
+                    "AvailableProvisionedConcurrentExecutions",
+                    Location::Body,
+                    false,
+                    false,
+                    &NON_NEGATIVE_INTEGER,
+                ),
+                member(
+                    "AllocatedProvisionedConcurrentExecutions",
+                    "AllocatedProvisionedConcurrentExecutions",
+                    Location::Body,
+                    false,
+                    false,
+                    &NON_NEGATIVE_INTEGER,
+                ),
+                member("Status", "Status", Location::Body, false, false, &PROVISIONED_CONCURRENCY_STATUS_ENUM),
+                member("StatusReason", "StatusReason", Location::Body, false, false, &STRING),
+                member("LastModified", "LastModified", Location::Body, false, false, &TIMESTAMP),
+            ],
+            payload: None,
+        },
+    );
     pub static GET_RUNTIME_MANAGEMENT_CONFIG_REQUEST: Shape = shape(
         "GetRuntimeManagementConfigRequest",
         Kind::Structure {
@@ -8399,6 +8902,41 @@ pub mod shapes {
             payload: None,
         },
     );
+    pub static LIST_PROVISIONED_CONCURRENCY_CONFIGS_REQUEST: Shape = shape(
+        "ListProvisionedConcurrencyConfigsRequest",
+        Kind::Structure {
+            members: &[
+                member("FunctionName", "FunctionName", Location::Uri, true, false, &FUNCTION_NAME),
+                member("Marker", "Marker", Location::Query, false, false, &STRING),
+                member(
+                    "MaxItems",
+                    "MaxItems",
+                    Location::Query,
+                    false,
+                    false,
+                    &MAX_PROVISIONED_CONCURRENCY_CONFIG_LIST_ITEMS,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static LIST_PROVISIONED_CONCURRENCY_CONFIGS_RESPONSE: Shape = shape(
+        "ListProvisionedConcurrencyConfigsResponse",
+        Kind::Structure {
+            members: &[
+                member(
+                    "ProvisionedConcurrencyConfigs",
+                    "ProvisionedConcurrencyConfigs",
+                    Location::Body,
+                    false,
+                    false,
+                    &PROVISIONED_CONCURRENCY_CONFIG_LIST,
+                ),
+                member("NextMarker", "NextMarker", Location::Body, false, false, &STRING),
+            ],
+            payload: None,
+        },
+    );
     pub static LIST_TAGS_REQUEST: Shape = shape(
         "ListTagsRequest",
         Kind::Structure {
@@ -8463,6 +9001,8 @@ pub mod shapes {
         shape("MaxFunctionEventInvokeConfigListItems", Kind::Integer { min: Some(1), max: Some(50) });
     pub static MAX_ITEMS: Shape = shape("MaxItems", Kind::Integer { min: Some(1), max: Some(50) });
     pub static MAX_LIST_ITEMS: Shape = shape("MaxListItems", Kind::Integer { min: Some(1), max: Some(10000) });
+    pub static MAX_PROVISIONED_CONCURRENCY_CONFIG_LIST_ITEMS: Shape =
+        shape("MaxProvisionedConcurrencyConfigListItems", Kind::Integer { min: Some(1), max: Some(50) });
     pub static MAXIMUM_BATCHING_WINDOW_IN_SECONDS: Shape =
         shape("MaximumBatchingWindowInSeconds", Kind::Integer { min: Some(0), max: Some(300) });
     pub static MAXIMUM_CONCURRENCY: Shape =
@@ -8515,6 +9055,7 @@ pub mod shapes {
             payload: None,
         },
     );
+    pub static NON_NEGATIVE_INTEGER: Shape = shape("NonNegativeInteger", Kind::Integer { min: Some(0), max: None });
     pub static NULLABLE_BOOLEAN: Shape = shape("NullableBoolean", Kind::Boolean);
     pub static NUMERIC_LATEST_PUBLISHED_OR_ALIAS_QUALIFIER: Shape = shape(
         "NumericLatestPublishedOrAliasQualifier",
@@ -8551,6 +9092,7 @@ pub mod shapes {
             payload: None,
         },
     );
+    pub static POSITIVE_INTEGER: Shape = shape("PositiveInteger", Kind::Integer { min: Some(1), max: None });
     pub static PRECONDITION_FAILED_EXCEPTION: Shape = shape(
         "PreconditionFailedException",
         Kind::Structure {
@@ -8564,6 +9106,64 @@ pub mod shapes {
     pub static PRINCIPAL: Shape = shape("Principal", text(None, None, Some("[^\\s]+"), &[]));
     pub static PRINCIPAL_ORG_ID: Shape =
         shape("PrincipalOrgID", text(Some(12), Some(34), Some("o-[a-z0-9]{10,32}"), &[]));
+    pub static PROVISIONED_CONCURRENCY_CONFIG_LIST: Shape = shape(
+        "ProvisionedConcurrencyConfigList",
+        Kind::List {
+            member: &PROVISIONED_CONCURRENCY_CONFIG_LIST_ITEM,
+            member_name: "member",
+            flattened: false,
+            min: None,
+            max: None,
+        },
+    );
+    pub static PROVISIONED_CONCURRENCY_CONFIG_LIST_ITEM: Shape = shape(
+        "ProvisionedConcurrencyConfigListItem",
+        Kind::Structure {
+            members: &[
+                member("FunctionArn", "FunctionArn", Location::Body, false, false, &FUNCTION_ARN),
+                member(
+                    "RequestedProvisionedConcurrentExecutions",
+                    "RequestedProvisionedConcurrentExecutions",
+                    Location::Body,
+                    false,
+                    false,
+                    &POSITIVE_INTEGER,
+                ),
+                member(
+                    "AvailableProvisionedConcurrentExecutions",
+                    "AvailableProvisionedConcurrentExecutions",
+                    Location::Body,
+                    false,
+                    false,
+                    &NON_NEGATIVE_INTEGER,
+                ),
+                member(
+                    "AllocatedProvisionedConcurrentExecutions",
+                    "AllocatedProvisionedConcurrentExecutions",
+                    Location::Body,
+                    false,
+                    false,
+                    &NON_NEGATIVE_INTEGER,
+                ),
+                member("Status", "Status", Location::Body, false, false, &PROVISIONED_CONCURRENCY_STATUS_ENUM),
+                member("StatusReason", "StatusReason", Location::Body, false, false, &STRING),
+                member("LastModified", "LastModified", Location::Body, false, false, &TIMESTAMP),
+            ],
+            payload: None,
+        },
+    );
+    pub static PROVISIONED_CONCURRENCY_CONFIG_NOT_FOUND_EXCEPTION: Shape = shape(
+        "ProvisionedConcurrencyConfigNotFoundException",
+        Kind::Structure {
+            members: &[
+                member("Type", "Type", Location::Body, false, false, &STRING),
+                member("message", "message", Location::Body, false, false, &STRING),
+            ],
+            payload: None,
+        },
+    );
+    pub static PROVISIONED_CONCURRENCY_STATUS_ENUM: Shape =
+        shape("ProvisionedConcurrencyStatusEnum", text(None, None, None, &["IN_PROGRESS", "READY", "FAILED"]));
     pub static PROVISIONED_POLLER_CONFIG: Shape = shape(
         "ProvisionedPollerConfig",
         Kind::Structure {
@@ -8648,6 +9248,60 @@ pub mod shapes {
             payload: None,
         },
     );
+    pub static PUT_PROVISIONED_CONCURRENCY_CONFIG_REQUEST: Shape = shape(
+        "PutProvisionedConcurrencyConfigRequest",
+        Kind::Structure {
+            members: &[
+                member("FunctionName", "FunctionName", Location::Uri, true, false, &FUNCTION_NAME),
+                member("Qualifier", "Qualifier", Location::Query, true, false, &QUALIFIER),
+                member(
+                    "ProvisionedConcurrentExecutions",
+                    "ProvisionedConcurrentExecutions",
+                    Location::Body,
+                    true,
+                    false,
+                    &POSITIVE_INTEGER,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static PUT_PROVISIONED_CONCURRENCY_CONFIG_RESPONSE: Shape = shape(
+        "PutProvisionedConcurrencyConfigResponse",
+        Kind::Structure {
+            members: &[
+                member(
+                    "RequestedProvisionedConcurrentExecutions",
+                    "RequestedProvisionedConcurrentExecutions",
+                    Location::Body,
+                    false,
+                    false,
+                    &POSITIVE_INTEGER,
+                ),
+                member(
+                    "AvailableProvisionedConcurrentExecutions",
+                    "AvailableProvisionedConcurrentExecutions",
+                    Location::Body,
+                    false,
+                    false,
+                    &NON_NEGATIVE_INTEGER,
+                ),
+                member(
+                    "AllocatedProvisionedConcurrentExecutions",
+                    "AllocatedProvisionedConcurrentExecutions",
+                    Location::Body,
+                    false,
+                    false,
+                    &NON_NEGATIVE_INTEGER,
+                ),
+                member("Status", "Status", Location::Body, false, false, &PROVISIONED_CONCURRENCY_STATUS_ENUM),
+                member("StatusReason", "StatusReason", Location::Body, false, false, &STRING),
+                member("LastModified", "LastModified", Location::Body, false, false, &TIMESTAMP),
+            ],
+            payload: None,
+        },
+    );
+    pub static QUALIFIER: Shape = shape("Qualifier", text(Some(1), Some(128), Some("(|[a-zA-Z0-9$_-]+)"), &[]));
     pub static QUEUE: Shape = shape("Queue", text(Some(1), Some(1000), Some("[\\s\\S]*"), &[]));
     pub static QUEUES: Shape = shape(
         "Queues",
@@ -9744,6 +10398,12 @@ pub mod errors {
         code: "PreconditionFailedException",
         status: 412,
         shape: &super::shapes::PRECONDITION_FAILED_EXCEPTION,
+    };
+    pub const PROVISIONED_CONCURRENCY_CONFIG_NOT_FOUND_EXCEPTION: ErrorShape = ErrorShape {
+        name: "ProvisionedConcurrencyConfigNotFoundException",
+        code: "ProvisionedConcurrencyConfigNotFoundException",
+        status: 404,
+        shape: &super::shapes::PROVISIONED_CONCURRENCY_CONFIG_NOT_FOUND_EXCEPTION,
     };
     pub const RECURSIVE_INVOCATION_EXCEPTION: ErrorShape = ErrorShape {
         name: "RecursiveInvocationException",

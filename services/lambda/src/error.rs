@@ -50,6 +50,9 @@ pub enum Error {
     /// `TooManyRequestsException` with its reason.
     #[error("throttled: {0}")]
     Throttled(&'static str),
+    /// `ProvisionedConcurrencyConfigNotFoundException`.
+    #[error("No Provisioned Concurrency Config found for this function")]
+    NoProvision,
     /// `AccessDeniedException`: the function's policy does not allow a service.
     #[error("{0}")]
     Denied(String),
@@ -124,6 +127,7 @@ impl From<Error> for ServiceError {
             Error::Throttled(reason) => Self::client("TooManyRequestsException", 429, "Rate Exceeded.")
                 .with("Type", "User")
                 .with("Reason", reason),
+            e @ Error::NoProvision => user("ProvisionedConcurrencyConfigNotFoundException", 404, e.to_string()),
             Error::Denied(text) => Self::client("AccessDeniedException", 403, text).upper(),
             Error::Internal { action, source } => {
                 tracing::error!(action, error = %source, "lambda");

@@ -7,7 +7,7 @@ use crate::registry::Entry;
 use crate::room::Lambda;
 use crate::view;
 use parking_lot::RwLock;
-use squall_runtime::Function;
+use squall_runtime::{Function, JsonLog};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,6 +90,7 @@ impl Lambda {
             role_arn: v.role.clone(),
             handler: v.handler.clone(),
             runtime: v.runtime.clone(),
+            architecture: v.architecture.clone(),
             memory_mb: v.memory_mb,
             timeout: Duration::from_secs(u64::from(v.timeout_s)),
             tmp_mb: v.tmp_mb,
@@ -97,6 +98,10 @@ impl Lambda {
             code_dir: code.path.clone(),
             opt_dir: None,
             log_group: view::log_group(record, v),
+            json_log: v
+                .json_log
+                .as_ref()
+                .map(|j| JsonLog { application: j.application.clone(), system: j.system.clone() }),
             reserved_concurrency: record.reserved,
             keep: Some(code),
         });

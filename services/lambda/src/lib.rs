@@ -22,6 +22,7 @@ mod model;
 mod names;
 mod ops;
 mod package;
+mod provisioned;
 mod registry;
 mod room;
 mod rules;

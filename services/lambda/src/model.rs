@@ -35,6 +35,9 @@ pub struct Record {
     /// Reserved concurrency.
     #[serde(default)]
     pub reserved: Option<u32>,
+    /// Provisioned concurrency by qualifier (a version or an alias).
+    #[serde(default)]
+    pub provisioned: BTreeMap<String, Provision>,
     /// Grows with every change of code or configuration, also when the function is deleted and made again: instances of older
     /// ones drain.
     pub revision: u64,
@@ -75,6 +78,9 @@ pub struct Version {
     /// Log group; `None` = `/aws/lambda/NAME`.
     #[serde(default)]
     pub log_group: Option<String>,
+    /// Logs as JSON from these levels on; `None` = text.
+    #[serde(default)]
+    pub json_log: Option<JsonLog>,
     /// Revision id that the API shows.
     pub revision_id: String,
     /// Milliseconds since the epoch.
@@ -167,4 +173,22 @@ pub struct Policy {
     pub revision_id: String,
     /// Statements in the order they were added.
     pub statements: Vec<serde_json::Value>,
+}
+
+/// Provisioned concurrency of a version or alias.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub struct Provision {
+    /// Instances that are to be ready.
+    pub count: u32,
+    /// Milliseconds since the epoch.
+    pub modified_ms: i64,
+}
+
+/// Levels of a function that logs JSON.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub struct JsonLog {
+    /// `TRACE` to `FATAL`.
+    pub application: String,
+    /// `DEBUG`, `INFO` or `WARN`.
+    pub system: String,
 }

@@ -132,6 +132,11 @@ impl Registry {
         self.entries.read().values().cloned().collect()
     }
 
+    /// Tells when something has changed.
+    pub fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
     /// Adds a function.
     ///
     /// # Errors
@@ -206,6 +211,7 @@ impl Registry {
         self.state.commit(Txn::new().delete(tables::function(region, name))).await?;
         self.entries.write().remove(&(region.to_owned(), name.to_owned()));
         self.urls.write().retain(|_, (id, _)| id.0 != region || id.1 != name);
+        self.changes.send_modify(|n| *n += 1);
         Ok(Some(entry))
     }
 
@@ -219,6 +225,7 @@ impl Registry {
         let Some(gone) = Arc::make_mut(&mut entry.versions).remove(&number) else { return Ok(None) };
         self.state.commit(Txn::new().delete(tables::version(region, name, number))).await?;
         self.entries.write().insert((region.to_owned(), name.to_owned()), entry);
+        self.changes.send_modify(|n| *n += 1);
         Ok(Some(gone))
     }
 

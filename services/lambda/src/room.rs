@@ -63,6 +63,7 @@ impl Lambda {
             me: me.clone(),
         });
         crate::worker::start(&room);
+        tokio::spawn(crate::provisioned::follow(Arc::downgrade(&room)));
         Ok(room)
     }
 
@@ -206,6 +207,10 @@ forward! {
     put_function_concurrency(PutFunctionConcurrencyInput) -> PutFunctionConcurrencyOutput = ops::concurrency::put_function_concurrency;
     get_function_concurrency(GetFunctionConcurrencyInput) -> GetFunctionConcurrencyOutput = ops::concurrency::get_function_concurrency;
     delete_function_concurrency(DeleteFunctionConcurrencyInput) -> DeleteFunctionConcurrencyOutput = ops::concurrency::delete_function_concurrency;
+    put_provisioned_concurrency_config(PutProvisionedConcurrencyConfigInput) -> PutProvisionedConcurrencyConfigOutput = ops::provisioned::put_provisioned_concurrency_config;
+    get_provisioned_concurrency_config(GetProvisionedConcurrencyConfigInput) -> GetProvisionedConcurrencyConfigOutput = ops::provisioned::get_provisioned_concurrency_config;
+    delete_provisioned_concurrency_config(DeleteProvisionedConcurrencyConfigInput) -> DeleteProvisionedConcurrencyConfigOutput = ops::provisioned::delete_provisioned_concurrency_config;
+    list_provisioned_concurrency_configs(ListProvisionedConcurrencyConfigsInput) -> ListProvisionedConcurrencyConfigsOutput = ops::provisioned::list_provisioned_concurrency_configs;
     get_account_settings(GetAccountSettingsInput) -> GetAccountSettingsOutput = ops::concurrency::get_account_settings;
     create_event_source_mapping(CreateEventSourceMappingInput) -> CreateEventSourceMappingOutput = ops::event_source::create_event_source_mapping;
     get_event_source_mapping(GetEventSourceMappingInput) -> GetEventSourceMappingOutput = ops::event_source::get_event_source_mapping;

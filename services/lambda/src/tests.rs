@@ -10,6 +10,7 @@ mod hostile;
 mod invocation;
 mod packages;
 mod permissions;
+mod provisioned;
 mod restart;
 mod updates;
 mod url_events;
@@ -151,6 +152,7 @@ impl Cloud {
             source_ip: [127, 0, 0, 1].into(),
             user_agent: "tests".into(),
             host: "localhost".into(),
+            trace_header: None,
         }
     }
 

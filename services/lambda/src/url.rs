@@ -93,6 +93,7 @@ impl Lambda {
             source_ip: request.source_ip,
             user_agent: header(request, "user-agent").unwrap_or_default().to_owned(),
             host: request.host.clone(),
+            trace_header: header(request, "x-amzn-trace-id").map(str::to_owned),
         }
     }
 

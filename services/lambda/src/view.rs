@@ -80,9 +80,10 @@ pub fn configuration(
             error: None,
         }),
         logging_config: Some(api::LoggingConfig {
-            log_format: Some("Text".to_owned()),
+            log_format: Some(if v.json_log.is_some() { "JSON" } else { "Text" }.to_owned()),
+            application_log_level: v.json_log.as_ref().map(|j| j.application.clone()),
+            system_log_level: v.json_log.as_ref().map(|j| j.system.clone()),
             log_group: Some(log_group(record, v)),
-            ..Default::default()
         }),
         ..Default::default()
     }

@@ -48,6 +48,7 @@ impl Fixture {
             source_ip: [127, 0, 0, 1].into(),
             user_agent: String::new(),
             host: String::new(),
+            trace_header: None,
         }
     }
 

@@ -78,6 +78,7 @@ fn context(room: &ApiGateway, call: &Call<'_>, principal: Principal) -> Ctx {
         source_ip: request.source_ip,
         user_agent: call.header("user-agent").unwrap_or_default().to_owned(),
         host: request.host.clone(),
+        trace_header: call.header("x-amzn-trace-id").map(str::to_owned),
     }
 }
 

@@ -57,6 +57,7 @@ impl Cloud {
             source_ip: std::net::Ipv4Addr::LOCALHOST.into(),
             user_agent: String::new(),
             host: "localhost:4566".into(),
+            trace_header: None,
         };
         let room = DynamoDb::open(deps.clone()).await.expect("an empty state opens");
         Cloud { room, clock, deps, ctx }

@@ -122,6 +122,9 @@ pub async fn update_alias(room: &Lambda, ctx: &Ctx, input: UpdateAliasInput) -> 
                     held.version = version;
                 }
                 if let Some(weights) = weights(ctx, &name, before, &held.version, input.routing_config)? {
+                    if !weights.is_empty() && record.provisioned.contains_key(&input.name) {
+                        return Err(Error::invalid("Alias with weights can not be used with Provisioned Concurrency"));
+                    }
                     held.weights = weights;
                 }
                 if let Some(description) = input.description.clone() {
@@ -146,6 +149,7 @@ pub async fn delete_alias(room: &Lambda, ctx: &Ctx, input: DeleteAliasInput) -> 
             || not_found(ctx, &name, &input.name),
             |record, _, _| {
                 record.aliases.remove(&input.name);
+                record.provisioned.remove(&input.name);
                 record.urls.remove(&input.name);
                 record.policies.remove(&input.name);
                 Ok(())

@@ -3,15 +3,18 @@
 use super::function::{stored_bytes, unsigned};
 use crate::api::*;
 use crate::error::Error;
+use crate::provisioned::own_concurrency;
 use crate::room::Lambda;
 use squall_service::Ctx;
 
 /// What AWS keeps for functions without a reservation.
 const UNRESERVED_MIN: u32 = 100;
 
-fn reserved_by_others(room: &Lambda, region: &str, name: &str) -> u32 {
+/// What other functions have for themselves alone: reservations, and provisioned concurrency where there is none.
+pub fn taken_by_others(room: &Lambda, region: &str, name: &str) -> u32 {
     let all = room.registry.everything();
-    all.iter().filter(|e| e.record.region == region && e.record.name != name).filter_map(|e| e.record.reserved).sum()
+    let others = all.iter().filter(|e| e.record.region == region && e.record.name != name);
+    others.map(|e| own_concurrency(&e.record)).sum()
 }
 
 /// Reserves a part of the account's concurrency.
@@ -27,8 +30,14 @@ pub async fn put_function_concurrency(
         ));
     }
     let wanted = unsigned(Some(input.reserved_concurrent_executions)).unwrap_or_default();
-    room.find(ctx, &name)?;
-    let taken = reserved_by_others(room, ctx.region.as_str(), &name.name).saturating_add(wanted);
+    let provisioned: u32 = room.find(ctx, &name)?.record.provisioned.values().map(|p| p.count).sum();
+    if wanted < provisioned {
+        return Err(Error::Reservation(format!(
+            " ReservedConcurrentExecutions  {wanted} should not be lower than function's total provisioned concurrency \
+             [{provisioned}]."
+        )));
+    }
+    let taken = taken_by_others(room, ctx.region.as_str(), &name.name).saturating_add(wanted);
     let minimum = UNRESERVED_MIN.min(room.options.concurrency);
     if room.options.concurrency.saturating_sub(taken) < minimum || taken > room.options.concurrency {
         return Err(Error::Reservation(format!(
@@ -95,7 +104,7 @@ pub async fn get_account_settings(
     let all = room.registry.everything();
     let own: Vec<_> = all.iter().filter(|e| e.record.region == ctx.region.as_str()).collect();
     let bytes = stored_bytes(room, ctx.region.as_str());
-    let reserved: u32 = own.iter().filter_map(|e| e.record.reserved).sum();
+    let reserved: u32 = own.iter().map(|e| own_concurrency(&e.record)).sum();
     let total = room.options.concurrency;
     Ok(GetAccountSettingsOutput {
         account_limit: Some(AccountLimit {

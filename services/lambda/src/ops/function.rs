@@ -46,7 +46,7 @@ pub async fn create_function(
     let env = input.environment.map(|e| e.variables.unwrap_or_default());
     env.as_ref().map_or(Ok(()), rules::env)?;
     let architecture = architecture(input.architectures)?;
-    let log_group = log_group(input.logging_config)?;
+    let (log_group, json_log) = super::logging::read(input.logging_config, None)?;
     let tags = input.tags.unwrap_or_default();
     rules::tags(&tags)?;
     let zip = input.code.zip_file.ok_or_else(no_code)?;
@@ -72,6 +72,7 @@ pub async fn create_function(
         architecture,
         tracing: input.tracing_config.and_then(|t| t.mode).unwrap_or_else(|| "PassThrough".into()),
         log_group,
+        json_log,
         revision_id: room.new_id(),
         modified_ms: ctx.time.0,
         state: Phase::Pending,
@@ -89,6 +90,7 @@ pub async fn create_function(
         event_configs: BTreeMap::new(),
         tags,
         reserved: None,
+        provisioned: BTreeMap::new(),
         revision: first_revision(room, ctx),
     };
     let entry = match room.registry.create(record).await {
@@ -184,15 +186,6 @@ pub fn architecture(given: Option<Vec<String>>) -> Result<String, Error> {
         Some([one]) if one == host => Ok(one.clone()),
         Some(_) => Err(Error::invalid(format!("Architectures: this host runs {host} only"))),
     }
-}
-
-/// `LoggingConfig`: a group of one's own is served, JSON logs are not.
-pub fn log_group(config: Option<LoggingConfig>) -> Result<Option<String>, Error> {
-    let Some(config) = config else { return Ok(None) };
-    let json = config.log_format.as_deref().is_some_and(|f| f != "Text");
-    let levels = config.application_log_level.is_some() || config.system_log_level.is_some();
-    refuse(&[(json, "LoggingConfig.LogFormat JSON"), (levels, "LoggingConfig log levels")])?;
-    Ok(config.log_group.filter(|g| !g.is_empty()))
 }
 
 /// The role exists and trusts Lambda.
@@ -358,6 +351,15 @@ pub async fn delete_function(
             if !users.is_empty() {
                 let text = format!("Version {qualifier} is in use by alias {}", users.join(", "));
                 return Err(Error::Conflict(text));
+            }
+            if entry.record.provisioned.contains_key(qualifier) {
+                let missing = || room.missing(ctx, &name);
+                room.registry
+                    .change(region, &name.name, missing, |record, _, _| {
+                        record.provisioned.remove(qualifier);
+                        Ok(())
+                    })
+                    .await?;
             }
             if let Some(gone) = room.registry.remove_version(region, &name.name, number).await? {
                 room.ready.forget(region, &name.name);

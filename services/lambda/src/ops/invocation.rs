@@ -32,7 +32,7 @@ pub async fn invoke(room: &Lambda, ctx: &Ctx, input: InvokeInput) -> Result<Invo
         kind,
         log_tail: input.log_type.as_deref() == Some("Tail"),
         client_context: input.client_context,
-        trace_header: None,
+        trace_header: ctx.trace_header.clone(),
         invoker: Invoker::Authorised,
         request_id: ctx.request_id.clone(),
     };

@@ -1,8 +1,7 @@
 //! Changing code and configuration. Requests under way end on the old revision; new ones start on the new one.
 
 use super::function::{
-    architecture, check_role, discard_unused, host_has, inspect, log_group, no_code, refuse, refuse_code,
-    store_package, unsigned,
+    architecture, check_role, discard_unused, host_has, inspect, no_code, refuse, refuse_code, store_package, unsigned,
 };
 use crate::api::*;
 use crate::error::Error;
@@ -82,8 +81,11 @@ pub async fn update_function_configuration(
     if let Some(role) = &input.role {
         check_role(room, role).await?;
     }
-    let logging = input.logging_config.is_some();
-    let group = log_group(input.logging_config)?;
+    let held = &entry.record.latest;
+    let logging = match input.logging_config {
+        Some(config) => Some(super::logging::read(Some(config), Some((&held.log_group, &held.json_log)))?),
+        None => None,
+    };
     change(room, ctx, &name, input.revision_id.as_deref(), |v| {
         set(&mut v.role, input.role);
         set(&mut v.handler, input.handler);
@@ -94,8 +96,8 @@ pub async fn update_function_configuration(
         v.env = env.or_else(|| v.env.take());
         set(&mut v.runtime, input.runtime);
         set(&mut v.tracing, input.tracing_config.and_then(|t| t.mode));
-        if logging {
-            v.log_group = group;
+        if let Some((group, json)) = logging {
+            (v.log_group, v.json_log) = (group, json);
         }
     })
     .await

@@ -59,14 +59,14 @@ async fn what_is_not_served_is_refused_by_name() {
     let vpc = || VpcConfig { subnet_ids: Some(vec!["subnet-1".into()]), ..Default::default() };
     let layer = "arn:aws:lambda:us-east-1:000000000000:layer:l:1".to_owned();
     let queue = || DeadLetterConfig { target_arn: Some("arn:aws:sqs:us-east-1:000000000000:q".into()) };
-    let json = || LoggingConfig { log_format: Some("JSON".into()), ..Default::default() };
+    let level = || LoggingConfig { system_log_level: Some("WARN".into()), ..Default::default() };
     let cases = [
         (CreateFunctionInput { code: bucket(), ..base() }, "S3"),
         (CreateFunctionInput { package_type: Some("Image".into()), ..base() }, "PackageType"),
         (CreateFunctionInput { vpc_config: Some(vpc()), ..base() }, "VpcConfig"),
         (CreateFunctionInput { layers: Some(vec![layer]), ..base() }, "Layers"),
         (CreateFunctionInput { dead_letter_config: Some(queue()), ..base() }, "DeadLetterConfig"),
-        (CreateFunctionInput { logging_config: Some(json()), ..base() }, "LoggingConfig"),
+        (CreateFunctionInput { logging_config: Some(level()), ..base() }, "LogLevel"),
         (
             CreateFunctionInput {
                 snap_start: Some(SnapStart { apply_on: Some("PublishedVersions".into()) }),

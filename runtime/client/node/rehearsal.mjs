@@ -1,0 +1,4 @@
+// The same as an ES module.
+import { handler as call } from './rehearsal.cjs';
+
+export const handler = async (event, context) => call(event, context);

@@ -1,0 +1,189 @@
+'use strict';
+// The zygote: a node that has everything loaded but the function. Every worker is a fork of it (sandbox/zygote/README.md).
+//
+// It runs no tenant's code, draws no random number and opens nothing that a fork could share. The SDK is loaded from where
+// functions find it, so that their own `require` and `import` of it get these very modules.
+
+const fs = require('fs');
+const path = require('path');
+const { createRequire } = require('module');
+const { pathToFileURL } = require('url');
+const v8 = require('v8');
+const vm = require('vm');
+
+const SDK = '/var/node_modules';
+/** What functions use most; the parts of these come along. The rest is loaded when a function asks for it. */
+const BUILTINS = [
+  'assert', 'async_hooks', 'buffer', 'child_process', 'crypto', 'diagnostics_channel', 'events', 'fs/promises', 'http', 'https',
+  'net', 'os', 'perf_hooks', 'querystring', 'readline', 'stream', 'stream/promises', 'string_decoder', 'timers/promises', 'tls',
+  'url', 'util', 'zlib',
+];
+
+/** Packages below a folder, with their scopes. */
+function packagesIn(folder) {
+  const list = (at) => {
+    try {
+      return fs.readdirSync(at);
+    } catch {
+      return [];
+    }
+  };
+  return list(folder).flatMap((name) =>
+    name.startsWith('@') ? list(path.join(folder, name)).map((part) => `${name}/${part}`) : [name],
+  );
+}
+
+/** Clients that can be made of a module: what a function does while it loads is compiled once, here. */
+function rehearse(exported) {
+  const options = { region: 'us-east-1', endpoint: 'http://127.0.0.1:9', credentials: { accessKeyId: 'a', secretAccessKey: 'b' } };
+  for (const [name, Client] of Object.entries(exported)) {
+    if (typeof Client !== 'function' || !/^[A-Z]\w*Client$/.test(name)) continue;
+    new Client(options).destroy();
+    new Client({}).destroy();
+  }
+}
+
+/** Loads what is wanted of the SDK, for `require` and for `import`; what cannot be loaded is left to the functions. */
+async function preload(wanted) {
+  const require_ = createRequire(path.join(SDK, 'x.js'));
+  const there = new Set(packagesIn(SDK));
+  const loaded = [];
+  const left = {};
+  for (const name of wanted.filter((w) => there.has(w))) {
+    try {
+      const file = require_.resolve(name);
+      const exported = require_(file);
+      if (/\/client-/.test(name)) rehearse(exported);
+      await import(pathToFileURL(file).href);
+      loaded.push(name);
+    } catch (error) {
+      left[name] = String(error && error.message);
+    }
+  }
+  return { loaded, left };
+}
+
+/** Runs `load` without what a function must find unused: Math.random has drawn no number, warnings have not been given. */
+async function untouched(load) {
+  const { random } = Math;
+  const { emitWarning } = process;
+  let state = 1;
+  Math.random = () => (state = (state * 48271) % 0x7fffffff) / 0x7fffffff;
+  process.emitWarning = () => {};
+  try {
+    return await load();
+  } finally {
+    Math.random = random;
+    process.emitWarning = emitWarning;
+  }
+}
+
+/** Collects garbage: less to copy in every worker. The flag is taken back, so that functions find no `gc`. */
+function collect() {
+  v8.setFlagsFromString('--expose-gc');
+  const gc = vm.runInNewContext('gc');
+  v8.setFlagsFromString('--no-expose-gc');
+  gc();
+  gc();
+}
+
+/** The arguments that the worker would have been executed with are node's flags, our script and no more. */
+function adopt(addon, args) {
+  const started = process.hrtime.bigint();
+  const flags = args.slice(1, args.findIndex((a, i) => i > 0 && !a.startsWith('-')));
+  const heap = flags.map((f) => /^--max-old-space-size=(\d+)$/.exec(f)).find((m) => m !== null);
+  if (heap) addon.limitHeap(Number(heap[1]) * 1024 * 1024);
+  const constant = (object, name, value) =>
+    Object.defineProperty(object, name, { value, writable: true, enumerable: true, configurable: true });
+  const pid = Number(fs.readlinkSync('/proc/self'));
+  Object.defineProperty(process, 'pid', { value: pid, writable: false, enumerable: true, configurable: true });
+  constant(process, 'execArgv', flags);
+  process.argv.length = 2;
+  process.uptime = () => Number(process.hrtime.bigint() - started) / 1e9;
+  // Node's own way out waits for threads that a fork does not have.
+  process.reallyExit = addon.exit;
+  // The working directory is remembered by node; so is the time zone, which it takes anew when it is set.
+  process.chdir('.');
+  if (process.env.TZ !== zone) process.env.TZ = process.env.TZ ?? '';
+  if (process.env.NODE_PATH !== nodePath) require('module').Module._initPaths();
+}
+
+const zone = process.env.TZ;
+const nodePath = process.env.NODE_PATH;
+
+/** Serves events to our own client as the platform would, until it asks for one more. */
+function stage(events) {
+  const net = require('net');
+  return new Promise((resolve, reject) => {
+    let number = 0;
+    const server = net.createServer((socket) => {
+      let text = '';
+      socket.on('data', (data) => {
+        text += data.toString('latin1');
+        if (!text.includes('/invocation/next ')) return;
+        text = '';
+        const body = events[number++];
+        if (body === undefined) return server.emit('played', () => socket.destroy());
+        const id = `Lambda-Runtime-Aws-Request-Id: ${number}\r\nLambda-Runtime-Deadline-Ms: ${Date.now() + 1000}`;
+        // The responses to what was posted come first, as they do from the platform.
+        const accepted = number > 1 ? 'HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n' : '';
+        socket.write(`${accepted}HTTP/1.1 200 OK\r\n${id}\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+      });
+    });
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => resolve(server));
+  });
+}
+
+/** Runs the client from the first connection on, as every worker will. */
+async function rehearseClient(main, forget, file) {
+  const { env } = process;
+  const server = await stage(['{}', '{"fails":true}', '{"again":[1,"2",null]}']);
+  const kept = { ...console };
+  env.AWS_LAMBDA_RUNTIME_API = `127.0.0.1:${server.address().port}`;
+  env._HANDLER = file;
+  env.LAMBDA_TASK_ROOT = __dirname;
+  const played = new Promise((resolve) => server.once('played', resolve));
+  main();
+  const end = await played;
+  const closed = new Promise((resolve) => server.close(resolve));
+  end();
+  forget();
+  await closed;
+  Object.assign(console, kept);
+  for (const name of ['AWS_LAMBDA_RUNTIME_API', '_HANDLER', 'LAMBDA_TASK_ROOT', '_X_AMZN_TRACE_ID']) delete env[name];
+}
+
+/** Becomes the zygote; `main` runs in each worker. */
+async function serve(main, forget, wanted) {
+  const addon = require('./zygote.node');
+  const draw = () => new WeakSet().add({});
+  const refuse = (error) => {
+    addon.refuse(String(error && error.stack));
+    process.exit(1);
+  };
+  try {
+    for (const name of BUILTINS) require(name);
+    const told = await untouched(async () => {
+      const told = await preload(wanted);
+      addon.loopback();
+      await rehearseClient(main, forget, 'rehearsal.handler');
+      return told;
+    });
+    const text = JSON.stringify({ version: process.version, ...told });
+    // From the event loop, and not from within a promise, as a program begins.
+    setImmediate(() => {
+      try {
+        collect();
+        adopt(addon, addon.serve(text, draw));
+      } catch (error) {
+        refuse(error);
+      }
+      main();
+    });
+  } catch (error) {
+    refuse(error);
+  }
+}
+
+module.exports = { serve };

@@ -1,0 +1,175 @@
+//! Node.js functions in forks of a zygote, in the real sandbox. A program of its own, as `sandboxed.rs` is.
+
+mod common;
+
+use common::World;
+use serde_json::json;
+use squall_runtime::ZygoteState;
+use squall_sandbox::{Level, Sandbox};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+fn main() {
+    if std::env::args().nth(1).as_deref() == Some("spawner") {
+        squall_sandbox::spawner_main();
+    }
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    runtime.block_on(run());
+}
+
+async fn run() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let options = squall_sandbox::Options {
+        level: Level::Full,
+        run_dir: dir.path().join("run"),
+        pool: 4,
+        spawner_exe: std::env::current_exe().expect("own path"),
+        spawner_args: vec!["spawner".into()],
+    };
+    let sandbox = match Sandbox::start(options).await {
+        Ok(sandbox) => sandbox,
+        Err(e) => return eprintln!("skipped: {e}"),
+    };
+    let sdk = given_sdk(dir.path());
+    let world = World::with(Arc::new(sandbox.clone()), |o| o.sdk_dir = Some(sdk));
+    for runtime in ["nodejs20.x", "nodejs22.x", "nodejs24.x"] {
+        if !world.has(runtime).await {
+            continue;
+        }
+        zygote(&world, runtime).await;
+        a_fork_looks_like_an_execution(&world, runtime).await;
+        forks_share_no_random_numbers(&world, runtime).await;
+        the_sdk_is_loaded_once(&world, runtime).await;
+        handlers_and_errors_are_as_without(&world, runtime).await;
+        what_is_read_at_start_is_executed(&world, runtime).await;
+        println!("{runtime}: passed");
+    }
+    world.runtime.shutdown(Duration::from_secs(1)).await;
+    drop(world);
+    sandbox.shutdown().await;
+}
+
+/// A folder as an operator would prepare it, with a package that tells how often it was loaded.
+fn given_sdk(dir: &std::path::Path) -> std::path::PathBuf {
+    let root = dir.join("given");
+    let package = root.join("nodejs/node_modules/@aws-sdk/client-dynamodb");
+    std::fs::create_dir_all(&package).expect("make the folder");
+    let code = "globalThis.loads = (globalThis.loads || 0) + 1; exports.loads = globalThis.loads; exports.at = performance.now();\
+        exports.DynamoDBClient = class { destroy() {} };";
+    std::fs::write(package.join("index.js"), code).expect("write");
+    root
+}
+
+/// Waits until instances of the runtime are forks.
+async fn zygote(world: &World, runtime: &str) {
+    world.runtime.prepare(runtime).await.expect("prepare");
+    for _ in 0..1000 {
+        let states = world.runtime.zygotes();
+        match states.iter().find(|(id, _)| id == runtime) {
+            Some((_, ZygoteState::Ready)) => return,
+            Some((_, ZygoteState::Unavailable(why))) => panic!("{runtime}: {why}"),
+            _ => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+    panic!("{runtime}: no zygote");
+}
+
+async fn a_fork_looks_like_an_execution(world: &World, runtime: &str) {
+    let code = "
+const fs = require('fs');
+const fds = () => fs.readdirSync('/proc/self/fd').map((n) => { try { return fs.readlinkSync('/proc/self/fd/' + n) } catch { return '' } });
+exports.handler = async () => ({ fork: fs.readFileSync('/proc/self/cmdline', 'utf8').includes('--zygote'), pid: process.pid === Number(fs.readlinkSync('/proc/self')),
+  ppid: process.ppid, uid: process.getuid(), cwd: process.cwd(), argv: process.argv.slice(1), flags: process.execArgv.length, young: process.uptime() < 20,
+  gc: typeof gc, main: require.main.filename, own: process.env.OWN, zone: new Date(0).getHours(), api: process.env.AWS_LAMBDA_RUNTIME_API,
+  heap: require('v8').getHeapStatistics().heap_size_limit < 400e6, file: __filename, files: fds().filter((f) => f.startsWith('/') && f !== '/dev/null' && !f.startsWith('/proc')),
+  secrets: Object.keys(process.env).filter((k) => process.env[k] === undefined).length });";
+    let mut f = world.function(runtime, "index.handler", &[("index.js", code)]);
+    f.env = vec![("OWN".into(), "1".into()), ("TZ".into(), "Asia/Tokyo".into())];
+    let answer = world.invoke(&Arc::new(f), "{}").await;
+    let expected = json!({"fork": true, "pid": true, "ppid": 1, "uid": 993, "cwd": "/var/task", "argv": ["/var/runtime/bootstrap.cjs"],
+        "flags": 2, "young": true, "gc": "undefined", "main": "/var/runtime/bootstrap.cjs", "own": "1", "zone": 9, "api": "127.0.0.1:9001",
+        "heap": true, "file": "/var/task/index.js", "files": [], "secrets": 0});
+    assert_eq!(answer.json(), expected, "{runtime}: {}", answer.tail());
+}
+
+async fn forks_share_no_random_numbers(world: &World, runtime: &str) {
+    let code = "const a = [Math.random(), crypto.randomUUID(), require('crypto').randomBytes(8).toString('hex'), require('crypto').randomInt(2 ** 40),
+        require('vm').runInNewContext('Math.random()'), crypto.getRandomValues(new Uint32Array(2)).join()];
+        exports.handler = async () => a.map(String)";
+    let mut seen = HashSet::new();
+    for _ in 0..10 {
+        let answer = world.once(runtime, "index.handler", &[("index.js", code)], "{}").await;
+        for drawn in answer.json().as_array().expect("a list") {
+            assert!(seen.insert(drawn.to_string()), "{runtime}: {drawn} twice");
+        }
+    }
+    assert_eq!(seen.len(), 60);
+}
+
+async fn the_sdk_is_loaded_once(world: &World, runtime: &str) {
+    let required = "const t = performance.now(); const { loads, at } = require('@aws-sdk/client-dynamodb'); exports.handler = async () => [loads, globalThis.loads, at < t]";
+    let imported = "import sdk, { loads, at } from '@aws-sdk/client-dynamodb'; export const handler = async () => [loads, globalThis.loads, sdk.at === at]";
+    for (file, code) in [("index.js", required), ("index.mjs", imported)] {
+        let answer = world.once(runtime, "index.handler", &[(file, code)], "{}").await;
+        assert_eq!(answer.text(), "[1,1,true]", "{runtime} {file}: {}", answer.tail());
+    }
+}
+
+async fn handlers_and_errors_are_as_without(world: &World, runtime: &str) {
+    for (file, code, expected) in [
+        ("index.js", "exports.handler = async () => { await new Promise(r => setTimeout(r, 5)); return 1 }", "1"),
+        ("index.mjs", "const x = await Promise.resolve(6); export const handler = async () => x", "6"),
+        (
+            "index.js",
+            "exports.handler = async () => (await import('./x.mjs').catch(e => e.code))",
+            "\"ERR_MODULE_NOT_FOUND\"",
+        ),
+        (
+            "index.js",
+            "exports.handler = async () => (await require('fs').promises.readFile('/var/task/index.js')).length > 9",
+            "true",
+        ),
+        (
+            "index.js",
+            "exports.handler = async () => require('child_process').execSync('echo $0 x').toString().trim().endsWith('x')",
+            "true",
+        ),
+    ] {
+        let answer = world.once(runtime, "index.handler", &[(file, code)], "{}").await;
+        assert_eq!((answer.text().as_str(), answer.error()), (expected, None), "{runtime} {code}: {}", answer.tail());
+    }
+    for (code, kind) in [
+        ("exports.handler = async () => { throw new RangeError('x') }", "RangeError"),
+        ("throw new RangeError('at load')", "RangeError"),
+        ("syntax error here", "Runtime.UserCodeSyntaxError"),
+        ("require('absent')", "Runtime.ImportModuleError"),
+        (
+            "exports.handler = async () => { Promise.reject(new Error('lost')); await new Promise(r => setTimeout(r, 1000)) }",
+            "Runtime.UnhandledPromiseRejection",
+        ),
+        (
+            "exports.handler = async () => { setTimeout(() => { throw new TypeError('late') }, 5); await new Promise(() => setTimeout(() => {}, 1000)) }",
+            "TypeError",
+        ),
+        ("exports.handler = async () => process.exit(2)", "Runtime.ExitError"),
+        ("process.exit(0)", "Runtime.ExitError"),
+        ("exports.handler = async () => process.kill(process.pid, 'SIGKILL')", "Runtime.ExitError"),
+        (
+            "exports.handler = async () => { const a = []; for (;;) a.push(new Array(1e5).fill(1.5)) }",
+            "Runtime.ExitError",
+        ),
+    ] {
+        let answer = world.once(runtime, "index.handler", &[("index.js", code)], "{}").await;
+        assert_eq!(answer.json()["errorType"], kind, "{runtime} {code}: {} {}", answer.text(), answer.tail());
+    }
+}
+
+async fn what_is_read_at_start_is_executed(world: &World, runtime: &str) {
+    let code = "exports.handler = async () => [require('fs').readFileSync('/proc/self/cmdline', 'utf8').includes('--zygote'), process.env.NODE_OPTIONS, typeof gc]";
+    let mut f = world.function(runtime, "index.handler", &[("index.js", code)]);
+    f.env = vec![("NODE_OPTIONS".into(), "--enable-source-maps".into())];
+    let answer = world.invoke(&Arc::new(f), "{}").await;
+    assert_eq!(answer.json(), json!([false, "--enable-source-maps", "undefined"]), "{runtime}");
+}
