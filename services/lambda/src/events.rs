@@ -244,6 +244,7 @@ impl Lambda {
             source_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
             user_agent: String::new(),
             host: String::new(),
+            trace_header: None,
         })
     }
 }

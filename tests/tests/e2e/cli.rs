@@ -97,7 +97,7 @@ fn logs_print_and_follow() {
             .contains(&wanted)
         {}
     }
-    signal(follower.id(), "INT");
+    signal(follower.id(), "TERM");
     follower.wait().expect("it ends");
     let all = squall_testkit::until("the last REPORT line is there", || {
         let all = by_data(&server, &["logs", "f"]).ok();

@@ -72,11 +72,14 @@ fn unknown_operations() {
     refused(&server, "dynamodb", &dynamo(&server, "MakeCoffee", b"{}"), 400, "UnknownOperationException");
     refused(
         &server,
-        "a real one that is not served",
-        &dynamo(&server, "CreateGlobalTable", b"{}"),
-        501,
+        "a feature that this cloud lacks",
+        &dynamo(&server, "CreateGlobalTable", br#"{"GlobalTableName":"g00","ReplicationGroup":[]}"#),
+        400,
         "CreateGlobalTable",
     );
+    let query = [("x-amz-target", "Logs_20140328.StartQuery"), ("content-type", "application/x-amz-json-1.1")];
+    let answer = server.signed("logs", ("POST", "/"), &query, b"{}");
+    refused(&server, "a real one that is not served", &answer, 501, "StartQuery");
     let form = |body: &str| server.signed("iam", ("POST", "/"), &[FORM], body.as_bytes());
     refused(&server, "iam", &form("Action=MakeCoffee&Version=2010-05-08"), 400, "InvalidAction");
     refused(&server, "lambda", &server.signed("lambda", ("GET", "/2015-03-31/coffee"), &[], b""), 404, "");
