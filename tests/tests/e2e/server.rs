@@ -72,7 +72,8 @@ fn sigterm_lets_requests_end() {
 #[test]
 fn settings_that_cannot_be_used_are_refused() {
     for (args, parts) in [
-        (&["--state", "postgres://x"][..], &["not served"][..]),
+        (&["--state", "oracle://x"][..], &["--state oracle://x", "expected sqlite"][..]),
+        (&["--state", "postgres://u@127.0.0.1:1/d"], &["cannot reach PostgreSQL", "Is it running"]),
         (&["--account", "7"], &["--account 7", "twelve digits"]),
         (&["--region", "No Where"], &["--region No Where"]),
         (&["--isolation", "some"], &["--isolation some"]),
@@ -102,7 +103,7 @@ fn the_memory_engine_forgets() {
     customer.make_table("items");
     assert_eq!(customer.put("items", "a"), Some(200));
     assert!(customer.has("items", "a"));
-    server.squall(&["backup", &server.scratch().join("b").display().to_string()]).fails(&["memory"]);
+    server.squall(&["backup", &server.scratch().join("b").display().to_string()]).fails(&["data directory"]);
     assert_eq!(server.stop(), Some(0));
 }
 
