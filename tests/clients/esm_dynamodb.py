@@ -3,63 +3,8 @@
 import json
 
 import kit
+from esm_kit import PRINT, at_least, db, enabled, events, fn, mapping, put, reader, records, table
 from kit import contains, equal, fails, until
-
-fn = kit.client("lambda")
-db = kit.client("dynamodb")
-logs = kit.client("logs")
-
-PRINT = {"index.py": "import json\ndef handler(event, context):\n    print('EVENT ' + json.dumps(event))\n"}
-STREAM = ["dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:DescribeStream", "dynamodb:ListStreams"]
-READER = [{"Effect": "Allow", "Action": STREAM, "Resource": "*"}]
-
-
-def table(view="NEW_AND_OLD_IMAGES"):
-    name = kit.name("table")
-    made = db.create_table(
-        TableName=name,
-        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
-        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-        BillingMode="PAY_PER_REQUEST",
-        StreamSpecification={"StreamEnabled": True, "StreamViewType": view},
-    )
-    db.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
-    return name, made["TableDescription"]["LatestStreamArn"]
-
-
-def reader(source=PRINT, **options):
-    return kit.function(source, kit.PYTHON, Role=kit.role(policy=READER), **options)
-
-
-def enabled(uuid, state="Enabled"):
-    def look():
-        found = fn.get_event_source_mapping(UUID=uuid)
-        return found if found["State"] == state else None
-
-    return until(f"{uuid} is {state}", look)
-
-
-def mapping(function, arn, **options):
-    options.setdefault("StartingPosition", "TRIM_HORIZON")
-    made = fn.create_event_source_mapping(FunctionName=function, EventSourceArn=arn, **options)
-    enabled(made["UUID"])
-    return made
-
-
-def events(function):
-    try:
-        lines = logs.filter_log_events(logGroupName=f"/aws/lambda/{function}", filterPattern="EVENT")["events"]
-    except logs.exceptions.ResourceNotFoundException:
-        return []
-    return [json.loads(line["message"].split("EVENT ", 1)[1]) for line in lines if "EVENT " in line["message"]]
-
-
-def records(function):
-    return [r for event in events(function) for r in event["Records"]]
-
-
-def put(name, key, **more):
-    db.put_item(TableName=name, Item={"id": {"S": key}, **more})
 
 
 def test_changes_arrive_as_aws_sends_them():
@@ -77,7 +22,7 @@ def test_changes_arrive_as_aws_sends_them():
     put(name, "a", n={"N": "1"})
     put(name, "a", n={"N": "2"})
     db.delete_item(TableName=name, Key={"id": {"S": "a"}})
-    got = until("three records", lambda: (lambda r: r if len(r) >= 3 else None)(records(function)))
+    got = at_least(3, lambda: records(function))
     equal([r["eventName"] for r in got], ["INSERT", "MODIFY", "REMOVE"])
     first = got[0]
     contains(first, {"eventVersion": "1.1", "eventSource": "aws:dynamodb", "awsRegion": "us-east-1", "eventSourceARN": arn})
@@ -95,7 +40,7 @@ def test_filters_choose():
     mapping(function, arn, FilterCriteria={"Filters": [{"Pattern": pattern}]})
     for n, kind in enumerate(["us-1", "eu-1", "us-2"]):
         put(name, str(n), kind={"S": kind})
-    got = until("two records", lambda: (lambda r: r if len(r) >= 2 else None)(records(function)))
+    got = at_least(2, lambda: records(function))
     equal([r["dynamodb"]["NewImage"]["kind"]["S"] for r in got], ["us-1", "us-2"])
 
 
@@ -112,7 +57,7 @@ def test_only_what_failed_is_tried_again():
     mapping(function, arn, FunctionResponseTypes=["ReportBatchItemFailures"], MaximumRetryAttempts=1)
     keys = lambda: [[r["dynamodb"]["Keys"]["id"]["S"] for r in e["Records"]] for e in events(function)]
     # One retry of what is left, which is then given up as a whole.
-    got = until("three calls", lambda: (lambda k: k if len(k) >= 3 else None)(keys()))
+    got = at_least(3, keys)
     equal(got[:3], [["a", "b", "c"], ["b", "c"], ["b", "c"]])
 
 
@@ -150,7 +95,7 @@ def test_refusals_are_worded_as_by_aws():
     name, arn = table()
     function = reader()
     make = lambda **kw: fn.create_event_source_mapping(**{"FunctionName": function, "EventSourceArn": arn, **kw})
-    invalid = lambda message, **kw: fails("InvalidParameterValueException", "~.*" + message, make, **kw)
+    invalid = lambda message, **kw: fails("InvalidParameterValueException", f"~.*{message}.*", make, **kw)
     fails("InvalidParameterValueException", "Unrecognized event source.", fn.create_event_source_mapping, FunctionName=function)
     invalid("Function does not exist", FunctionName="nothing", StartingPosition="LATEST")
     invalid("Unsupported starting position", StartingPosition="AT_TIMESTAMP", StartingPositionTimestamp=1)
@@ -181,7 +126,7 @@ def test_results_of_asynchronous_calls_go_on():
     equal(set_["FunctionArn"].endswith(f":{function}:$LATEST"), True)
     fn.invoke(FunctionName=function, InvocationType="Event", Payload=b"{}")
     fn.invoke(FunctionName=function, InvocationType="Event", Payload=b'{"fail":1}')
-    got = until("two results", lambda: (lambda e: e if len(e) >= 2 else None)(events(target)))
+    got = at_least(2, lambda: events(target))
     by = {e["requestContext"]["condition"]: e for e in got}
     equal(by["Success"]["responsePayload"], "well")
     contains(by["RetriesExhausted"]["responseContext"], {"functionError": "Unhandled", "statusCode": 200})

@@ -29,6 +29,9 @@ const VIOLATION_COUNT_MAX: usize = 10;
 /// # Errors
 /// The message of AWS's `ValidationException`; the caller chooses the code, which differs by service.
 pub fn check(service: &'static Service, shape: &'static Shape, value: &Value) -> Result<(), String> {
+    if let Some(message) = quirk::foremost(service, shape, value) {
+        return Err(message);
+    }
     Plan::with(shape, |plan| {
         let mut check = Check { service, plan, path: String::new(), found: Vec::new() };
         check.inside(shape, value);
@@ -105,7 +108,7 @@ impl Check<'_> {
                     let prefix = prefix.as_deref().filter(|_| member.location == Location::Body).unwrap_or_default();
                     let name = print::LowerFirst(member.name);
                     match value.member(index) {
-                        None | Some(Value::Null) if member.required => {
+                        None | Some(Value::Null) if member.required || quirk::is_required(shape, member.name) => {
                             self.under(format_args!("{prefix}{name}"), |c| {
                                 c.report(" null", "Member must not be null")
                             });
@@ -191,6 +194,10 @@ fn below(min: impl std::fmt::Display) -> String {
 /// Every constraint of a shape, in the order in which AWS lists them for elements.
 fn all_of(shape: &Shape) -> Vec<String> {
     let lengths = |min: Option<u64>, max: Option<u64>| max.map(longer).into_iter().chain(min.map(shorter)).collect();
+    if quirk::is_name_or_arn(shape) {
+        let (min, max, pattern) = quirk::TABLE_NAME;
+        return vec![longer(max), shorter(min), pattern_text(pattern)];
+    }
     match &shape.kind {
         Kind::String { min, max, pattern, options } => {
             let mut all: Vec<String> = lengths(*min, *max);
@@ -218,7 +225,7 @@ fn broken(shape: &'static Shape, value: &Value) -> Vec<String> {
     match (&shape.kind, value) {
         (Kind::String { .. }, Value::Str(text)) => return broken_text(shape, text),
         (Kind::Blob { min, max, .. }, Value::Blob(b)) => length(b.len(), min, max),
-        (Kind::List { min, max, .. }, Value::List(l)) => length(l.len(), min, max),
+        (Kind::List { min, max, .. }, Value::List(l)) => length(l.len(), min, &max.or_else(|| quirk::list_max(shape))),
         (Kind::Map { min, max, .. }, Value::Map(m)) => length(m.len(), min, max),
         (Kind::Integer { min, max } | Kind::Long { min, max }, Value::Int(n)) => {
             out.extend(max.filter(|max| n > max).map(above));
@@ -236,6 +243,14 @@ fn broken(shape: &'static Shape, value: &Value) -> Vec<String> {
 fn broken_text(shape: &'static Shape, text: &str) -> Vec<String> {
     let Kind::String { min, max, pattern, options } = &shape.kind else { return Vec::new() };
     let mut out = Vec::new();
+    if quirk::is_name_or_arn(shape) && !text.starts_with("arn:") {
+        let (min, max, pattern) = quirk::TABLE_NAME;
+        let fits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
+        out.extend((!fits).then(|| pattern_text(pattern)));
+        out.extend(is_longer(text, max).then(|| longer(max)));
+        out.extend((!is_longer(text, min - 1)).then(|| shorter(min)));
+        return out;
+    }
     if let Some(pattern) = pattern.filter(|p| !pattern::matches(p, text)) {
         out.push(pattern_text(pattern));
     }

@@ -84,6 +84,9 @@ pub struct Billing {
     /// When the provisioned numbers last fell.
     #[serde(default)]
     pub decreased: Option<Millis>,
+    /// How often they fell in the UTC day of `decreased`.
+    #[serde(default)]
+    pub decreases: u32,
 }
 
 /// Provisioned capacity units.

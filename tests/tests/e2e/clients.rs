@@ -20,6 +20,11 @@ fn boto3_dynamodb_many() {
 }
 
 #[test]
+fn boto3_dynamodb_refusals() {
+    python("dynamodb_refusals.py");
+}
+
+#[test]
 fn boto3_dynamodb_partiql() {
     python("dynamodb_partiql.py");
 }
@@ -37,6 +42,16 @@ fn dynamoose_electrodb_and_document_client() {
 #[test]
 fn boto3_dynamodb_streams() {
     python("dynamodb_streams.py");
+}
+
+#[test]
+fn boto3_event_source_mappings() {
+    python("esm_dynamodb.py");
+}
+
+#[test]
+fn boto3_deliveries_of_event_sources() {
+    python("esm_delivery.py");
 }
 
 #[test]

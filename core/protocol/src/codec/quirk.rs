@@ -1,6 +1,7 @@
 //! Where services of one protocol differ on the wire. The only place of this crate that tells services apart by name; a new
 //! service needs a line here only when recorded answers of AWS show a difference.
 
+use crate::Value;
 use crate::schema::{Service, Shape};
 
 /// How a service words what is wrong with the JSON it got: AWS has two generations of its JSON reader.
@@ -111,4 +112,37 @@ pub(crate) fn input_prefix(service: &Service, input: &Shape) -> Option<String> {
     let name = input.name.strip_suffix("Request").or_else(|| input.name.strip_suffix("Input"))?;
     let (first, rest) = name.split_at_checked(1)?;
     Some(format!("{}{rest}Input.", first.to_ascii_lowercase()))
+}
+
+/// Shortest and longest name of a table, and its pattern.
+pub(crate) const TABLE_NAME: (u64, u64, &str) = (3, 255, "[a-zA-Z0-9_.-]+");
+
+/// Where the model takes a table's name or its ARN, DynamoDB still checks a name as it did before there were ARNs there.
+pub(crate) fn is_name_or_arn(shape: &Shape) -> bool {
+    shape.name == "TableArn"
+}
+
+/// What is wrong with an input before any constraint is looked at: DynamoDB asks for the table's name first.
+pub(crate) fn foremost(service: &Service, input: &Shape, value: &Value) -> Option<String> {
+    if !is_dynamodb(service) {
+        return None;
+    }
+    let (index, member) = (0_u16..).zip(input.members()).find(|(_, m)| m.name == "TableName" && m.required)?;
+    let Some(Value::Str(name)) = value.member(index) else {
+        return Some(format!("The parameter '{}' is required but was not present in the request", member.name));
+    };
+    let (least, most, _) = TABLE_NAME;
+    let is_arn = is_name_or_arn(member.shape) && name.starts_with("arn:");
+    let fits = is_arn || name.len() as u64 <= most && name.len() as u64 >= least;
+    (!fits).then(|| format!("TableName must be at least {least} characters long and at most {most} characters long"))
+}
+
+/// Members that the model has made optional for uses that are not served; without those they are asked for as ever.
+pub(crate) fn is_required(owner: &Shape, member: &str) -> bool {
+    owner.name == "CreateTableInput" && matches!(member, "AttributeDefinitions" | "KeySchema")
+}
+
+/// Longest list where the model has none: keys of more than two attributes are for indexes that are not served.
+pub(crate) fn list_max(shape: &Shape) -> Option<u64> {
+    (shape.name == "KeySchema").then_some(2)
 }

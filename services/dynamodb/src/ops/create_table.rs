@@ -7,15 +7,12 @@ use crate::error::Error;
 use crate::features::ResourcePolicy;
 use crate::policy::{check_table_name, table_name};
 use crate::room::{DynamoDb, refusal};
-use crate::table::{Billing, Capacity, Index, OpenTable, Table, TableRef};
+use crate::table::{Billing, Index, OpenTable, Table, TableRef};
 use crate::{stream, tables};
 use squall_service::Ctx;
 use squall_store::{Txn, ids};
 use squall_types::Millis;
 use std::collections::BTreeMap;
-
-/// Most tags of a resource.
-pub(super) const TAGS_MAX: usize = 50;
 
 impl DynamoDb {
     /// Makes a table. It serves at once; the answer says CREATING, as clients expect, and DescribeTable says ACTIVE.
@@ -80,11 +77,8 @@ impl DynamoDb {
             indexes.push(definition::index(&wanted, &schema, &attributes, billing.on_demand)?);
         }
         definition::check_together(&schema, &indexes, &attributes)?;
-        let tags: BTreeMap<String, String> =
-            input.tags.iter().flatten().map(|t| (t.key.clone(), t.value.clone())).collect();
-        if tags.len() > TAGS_MAX {
-            return Err(invalid(format!("Number of tags exceeds the limit of {TAGS_MAX}")));
-        }
+        let mut tags = BTreeMap::new();
+        super::tags::add(&mut tags, input.tags.as_deref().unwrap_or_default())?;
         Ok(Table {
             id: 0,
             uuid: self.deps.random.uuid(),
@@ -141,10 +135,7 @@ fn billing(input: &api::CreateTableInput, ctx: &Ctx) -> Result<Billing, Error> {
         (None, false) => Err(invalid(
             "ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED",
         )),
-        (Some(t), false) => Ok(Billing {
-            capacity: Capacity { read: t.read_capacity_units, write: t.write_capacity_units },
-            ..Billing::default()
-        }),
+        (Some(t), false) => Ok(Billing { capacity: definition::capacity(t, None)?, ..Billing::default() }),
     }
 }
 

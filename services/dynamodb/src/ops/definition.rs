@@ -10,6 +10,10 @@ use crate::table::{Capacity, Index, IndexProjection};
 const LOCAL_MAX: usize = 5;
 /// Most global indexes of a table.
 const GLOBAL_MAX: usize = 20;
+/// Most provisioned units of a kind.
+const UNITS_MAX: i64 = 1_000_000_000_000;
+/// Most attributes that the indexes of a table include by name, together.
+const INCLUDED_MAX: usize = 100;
 
 pub(super) fn invalid(why: impl std::fmt::Display) -> Error {
     Error::validation(format!("One or more parameter values were invalid: {why}"))
@@ -126,7 +130,7 @@ pub(super) fn index(
                 "ProvisionedThroughput should not be specified for index: {name} when BillingMode is PAY_PER_REQUEST"
             )));
         }
-        (_, false, Some(t)) => Capacity { read: t.read_capacity_units, write: t.write_capacity_units },
+        (_, false, Some(t)) => capacity(t, Some(name))?,
         (_, false, None) => {
             return Err(invalid(format!("ProvisionedThroughput must be specified for index: {name}")));
         }
@@ -142,6 +146,21 @@ pub(super) fn index(
         most: most(wanted.most, on_demand)?,
         warm: warm(wanted.warm)?,
     })
+}
+
+/// Provisioned units within bounds; `index` is the one that they are for.
+///
+/// # Errors
+/// `ValidationException` for more than any table may have.
+pub(super) fn capacity(asked: &api::ProvisionedThroughput, index: Option<&str>) -> Result<Capacity, Error> {
+    let (read, write) = (asked.read_capacity_units, asked.write_capacity_units);
+    for (name, units) in [("ReadCapacityUnits", read), ("WriteCapacityUnits", write)] {
+        if units > UNITS_MAX {
+            let place = index.map(|i| format!(" for index {i}")).unwrap_or_default();
+            return Err(Error::validation(format!("Given value {units} for {name} is out of bounds{place}")));
+        }
+    }
+    Ok(Capacity { read, write })
 }
 
 /// The bounds of `OnDemandThroughput`; 0 where there is none (the service's word for that is -1).
@@ -203,6 +222,15 @@ pub(super) fn check_together(schema: &KeySchema, indexes: &[Index], attributes: 
     }
     if indexes.iter().filter(|i| !i.local).count() > GLOBAL_MAX {
         return Err(invalid(format!("GlobalSecondaryIndex count exceeds the per-table limit of {GLOBAL_MAX}")));
+    }
+    let included = indexes.iter().map(|i| match &i.projection {
+        IndexProjection::Include(names) => names.len(),
+        _ => 0,
+    });
+    if included.sum::<usize>() > INCLUDED_MAX {
+        return Err(invalid(format!(
+            "Number of NonKeyAttributes of all indexes together exceeds the per-table limit of {INCLUDED_MAX}"
+        )));
     }
     for (at, index) in indexes.iter().enumerate() {
         if indexes[..at].iter().any(|other| other.name == index.name) {

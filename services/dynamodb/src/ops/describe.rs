@@ -67,6 +67,9 @@ impl DynamoDb {
         if let Some(summary) = &mut out.billing_mode_summary {
             summary.last_update_to_pay_per_request_date_time = table.billing.on_demand_since;
         }
+        if let Some(shown) = &mut out.provisioned_throughput {
+            shown.number_of_decreases_today = Some(table.billing.decreases_today(self.deps.clock.now()).into());
+        }
         let warm = table.warm.unwrap_or_else(|| warm(table));
         out.warm_throughput = Some(api::TableWarmThroughputDescription {
             read_units_per_second: Some(warm.read),
@@ -95,6 +98,34 @@ impl DynamoDb {
 
 fn warm(table: &Table) -> Capacity {
     if table.billing.on_demand { WARM_ON_DEMAND } else { table.billing.capacity }
+}
+
+/// Makes of a table's description the one in UpdateTable's answer: what changes is still under way.
+pub(super) fn under_way(out: &mut api::TableDescription, before: &Table, after: &Table) {
+    out.table_status = Some("UPDATING".into());
+    out.warm_throughput = None;
+    let keeps_mode = !before.billing.on_demand && !after.billing.on_demand;
+    if let (Some(shown), true) = (&mut out.provisioned_throughput, keeps_mode) {
+        (shown.read_capacity_units, shown.write_capacity_units) =
+            (Some(before.billing.capacity.read), Some(before.billing.capacity.write));
+        (shown.last_increase_date_time, shown.last_decrease_date_time) =
+            (before.billing.increased, before.billing.decreased);
+    }
+    for index in before.indexes.iter().filter(|i| !i.local) {
+        match after.indexes.iter().find(|i| i.id == index.id) {
+            None => {
+                let going = global_index(before, index, "DELETING");
+                out.global_secondary_indexes.get_or_insert_default().push(going);
+            }
+            Some(same) if same.capacity != index.capacity => {
+                let shown = out.global_secondary_indexes.iter_mut().flatten();
+                for shown in shown.filter(|s| s.index_name.as_ref() == Some(&index.name)) {
+                    shown.index_status = Some("UPDATING".into());
+                }
+            }
+            Some(_) => {}
+        }
+    }
 }
 
 /// The description in CreateTable's answer.

@@ -25,6 +25,8 @@ mod tags;
 mod time_to_live;
 mod transact_get_items;
 mod transact_write_items;
+mod update_billing;
+mod update_index;
 mod update_item;
 mod update_table;
 

@@ -1,18 +1,49 @@
 //! TagResource, UntagResource, ListTagsOfResource.
 
-use super::create_table::TAGS_MAX;
+use super::definition::invalid;
 use crate::api;
 use crate::error::Error;
 use crate::policy::table_name;
 use crate::room::DynamoDb;
 use crate::table::TableRef;
 use squall_service::Ctx;
+use std::collections::BTreeMap;
+
+/// Most tags of a resource.
+const TAGS_MAX: usize = 50;
+
+/// Adds tags to those that are there.
+///
+/// # Errors
+/// `ValidationException` for a key that is given twice or is the service's own, and for too many.
+pub(super) fn add(to: &mut BTreeMap<String, String>, tags: &[api::Tag]) -> Result<(), Error> {
+    for (at, tag) in tags.iter().enumerate() {
+        if tags.iter().take(at).any(|other| other.key == tag.key) {
+            return Err(invalid(format!("Tag keys must be unique, found more than one tag with the key {}", tag.key)));
+        }
+        if tag.key.to_ascii_lowercase().starts_with("aws:") {
+            return Err(invalid("aws: prefixed tag key names are not allowed for external use"));
+        }
+        to.insert(tag.key.clone(), tag.value.clone());
+    }
+    if to.len() > TAGS_MAX {
+        return Err(invalid(format!("Number of tags exceeds the limit of {TAGS_MAX}")));
+    }
+    Ok(())
+}
+
+/// Checks the form of a table's ARN.
+fn check_arn(arn: &str) -> Result<(), Error> {
+    let table = arn.parse::<squall_types::Arn>().ok().filter(|a| a.service == "dynamodb");
+    match table.filter(|a| a.resource.starts_with("table/")) {
+        Some(_) => Ok(()),
+        None => Err(Error::validation(format!("Invalid TableArn: Invalid ResourceArn provided as input {arn}"))),
+    }
+}
 
 impl DynamoDb {
     fn tagged(&self, ctx: &Ctx, arn: &str) -> Result<TableRef, Error> {
-        if !arn.starts_with("arn:") {
-            return Err(Error::validation(format!("Invalid TableArn: Invalid ResourceArn provided as input {arn}")));
-        }
+        check_arn(arn)?;
         let table = self.catalog.get(ctx.region.as_str(), table_name(arn)).filter(|t| t.arn == arn);
         table.ok_or_else(|| {
             Error::ResourceNotFound(format!("Requested resource not found: ResourcArn: {arn} not found"))
@@ -28,16 +59,12 @@ impl DynamoDb {
         ctx: &Ctx,
         input: api::TagResourceInput,
     ) -> Result<api::TagResourceOutput, Error> {
+        check_arn(&input.resource_arn)?;
+        if input.tags.is_empty() {
+            return Err(Error::validation("Atleast one Tag needs to be provided as Input."));
+        }
         let table = self.tagged(ctx, &input.resource_arn)?;
-        self.redefine(ctx, &table.name, |table| {
-            let tags = input.tags.iter().map(|t| (t.key.clone(), t.value.clone()));
-            table.tags.extend(tags);
-            if table.tags.len() > TAGS_MAX {
-                return Err(Error::validation("One or more parameter values were invalid: Too many tags: at most 50"));
-            }
-            Ok(())
-        })
-        .await?;
+        self.redefine(ctx, &table.name, |table| add(&mut table.tags, &input.tags)).await?;
         Ok(api::TagResourceOutput {})
     }
 
@@ -50,6 +77,10 @@ impl DynamoDb {
         ctx: &Ctx,
         input: api::UntagResourceInput,
     ) -> Result<api::UntagResourceOutput, Error> {
+        check_arn(&input.resource_arn)?;
+        if input.tag_keys.is_empty() {
+            return Err(Error::validation("Atleast one Tag Key needs to be provided as Input."));
+        }
         let table = self.tagged(ctx, &input.resource_arn)?;
         self.redefine(ctx, &table.name, |table| {
             table.tags.retain(|key, _| !input.tag_keys.contains(key));

@@ -1,16 +1,17 @@
 //! UpdateTable, and how any definition changes.
 
-use super::definition::{self, Wanted, invalid, refuse};
+use super::definition::{self, refuse};
+use super::describe;
 use super::streams::setting;
+use super::{update_billing, update_index};
 use crate::api;
 use crate::error::Error;
 use crate::room::{DynamoDb, refusal};
 use crate::stream::{self, retention};
-use crate::table::{Capacity, Index, OpenTable, Table, TableRef};
+use crate::table::{OpenTable, Table, TableRef};
 use crate::tables::{self, Rows};
 use squall_service::Ctx;
 use squall_store::{Txn, envelope, ids};
-use squall_types::Millis;
 
 /// As for writes.
 const GUARD_TRIES: usize = 8;
@@ -92,14 +93,17 @@ impl DynamoDb {
         let id = if needs_id { ids::allocate(self.deps.state.as_ref()).await? } else { 0 };
         let now = self.deps.clock.now();
         let shards = self.options.stream_shards();
+        let before = parking_lot::Mutex::new(None);
         let change = |table: &mut Table| {
             if table.status() != "ACTIVE" {
+                let doing = if table.is_restoring() { "created" } else { "updated" };
                 return Err(Error::ResourceInUse(format!(
-                    "Attempt to change a resource which is still in use: Table is being updated: {}",
+                    "Attempt to change a resource which is still in use: Table is being {doing}: {}",
                     table.name
                 )));
             }
-            change_billing(table, &input, now)?;
+            *before.lock() = Some(table.clone());
+            update_billing::change(table, &input, now)?;
             if let Some(class) = &input.table_class {
                 table.class = Some(class.clone());
             }
@@ -107,19 +111,20 @@ impl DynamoDb {
                 table.deletion_protection = protected;
             }
             if let Some(warm) = definition::warm(input.warm_throughput.as_ref())? {
-                check_warmer(table.warm.unwrap_or_default(), warm)?;
+                update_index::check_warmer(table.warm.unwrap_or_default(), warm)?;
                 table.warm = Some(warm);
             }
             if let Some(asked) = &input.stream_specification {
                 setting::change(table, asked, id, shards, now)?;
             }
-            updates.iter().try_for_each(|update| change_index(table, update, &input, id))
+            updates.iter().try_for_each(|update| update_index::change(table, update, &input, id))
         };
         let table = self.redefine(ctx, &input.table_name, change).await?;
         self.work.notify_one();
         let mut description = self.described(&table);
-        description.table_status = Some("UPDATING".into());
-        description.warm_throughput = None;
+        if let Some(before) = before.into_inner() {
+            describe::under_way(&mut description, &before, &table);
+        }
         Ok(api::UpdateTableOutput { table_description: Some(description) })
     }
 }
@@ -142,26 +147,8 @@ fn check_asked(input: &api::UpdateTableInput) -> Result<(), Error> {
              SSESpecification or ReplicaUpdates is required",
         ));
     }
-    if updates.iter().filter(|u| u.create.is_some() || u.delete.is_some()).count() > 1 {
-        return Err(Error::LimitExceeded(
-            "Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously per table".into(),
-        ));
-    }
-    Ok(())
-}
-
-/// Warm throughput only grows.
-fn check_warmer(from: Capacity, to: Capacity) -> Result<(), Error> {
-    for (name, from, to) in [("ReadUnitsPerSecond", from.read, to.read), ("WriteUnitsPerSecond", from.write, to.write)]
-    {
-        if to < from {
-            return Err(invalid(format!(
-                "Requested {name} for WarmThroughput for table is lower than current WarmThroughput, decreasing \
-                 WarmThroughput is not supported"
-            )));
-        }
-    }
-    Ok(())
+    update_billing::check_asked(input)?;
+    update_index::check_asked(updates)
 }
 
 fn refuse_settings(input: &api::UpdateTableInput) -> Result<(), Error> {
@@ -170,161 +157,4 @@ fn refuse_settings(input: &api::UpdateTableInput) -> Result<(), Error> {
     refuse(&input.global_table_witness_updates, "GlobalTableWitnessUpdates")?;
     refuse(&input.global_table_settings_replication_mode, "GlobalTableSettingsReplicationMode")?;
     refuse(&input.sse_specification.as_ref().filter(|s| s.enabled == Some(true)), "SSESpecification")
-}
-
-fn change_billing(table: &mut Table, input: &api::UpdateTableInput, now: Millis) -> Result<(), Error> {
-    let on_demand = match input.billing_mode.as_deref() {
-        Some(mode) => mode == "PAY_PER_REQUEST",
-        None => table.billing.on_demand,
-    };
-    let changes = on_demand != table.billing.on_demand;
-    match (&input.provisioned_throughput, on_demand) {
-        (Some(_), true) => {
-            return Err(invalid(
-                "Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST",
-            ));
-        }
-        (None, false) if changes => {
-            return Err(invalid(
-                "ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED",
-            ));
-        }
-        (Some(asked), false) => {
-            let asked = Capacity { read: asked.read_capacity_units, write: asked.write_capacity_units };
-            if asked == table.billing.capacity && !changes && input.global_secondary_index_updates.is_none() {
-                return Err(unchanged(asked));
-            }
-            note_change(&mut table.billing, asked, now);
-            table.billing.capacity = asked;
-        }
-        (None, _) => {}
-    }
-    if changes && on_demand {
-        table.billing.capacity = Capacity::default();
-        table.indexes.iter_mut().for_each(|i| i.capacity = Capacity::default());
-        table.billing.on_demand_since = Some(now);
-        table.billing.has_summary = true;
-    }
-    if changes && !on_demand {
-        table.billing.most = Capacity::default();
-        table.indexes.iter_mut().for_each(|i| i.most = Capacity::default());
-        check_index_capacities(table, input)?;
-    }
-    table.billing.on_demand = on_demand;
-    if input.on_demand_throughput.is_some() {
-        table.billing.most = definition::most(input.on_demand_throughput.as_ref(), on_demand)?;
-    }
-    Ok(())
-}
-
-/// A table that becomes provisioned says so for each global index.
-fn check_index_capacities(table: &Table, input: &api::UpdateTableInput) -> Result<(), Error> {
-    let updates = input.global_secondary_index_updates.as_deref().unwrap_or_default();
-    let given = |name: &str| updates.iter().filter_map(|u| u.update.as_ref()).any(|u| u.index_name == name);
-    match table.indexes.iter().find(|i| !i.local && !given(&i.name)) {
-        Some(index) => Err(invalid(format!("ProvisionedThroughput must be specified for index: {}", index.name))),
-        None => Ok(()),
-    }
-}
-
-fn note_change(billing: &mut crate::table::Billing, to: Capacity, now: Millis) {
-    let from = billing.capacity;
-    if to.read > from.read || to.write > from.write {
-        billing.increased = Some(now);
-    }
-    if to.read < from.read || to.write < from.write {
-        billing.decreased = Some(now);
-    }
-}
-
-fn unchanged(at: Capacity) -> Error {
-    let Capacity { read, write } = at;
-    Error::validation(format!(
-        "The provisioned throughput for the table will not change. The requested value equals the current value. Current \
-         ReadCapacityUnits provisioned for the table: {read}. Requested ReadCapacityUnits: {read}. Current \
-         WriteCapacityUnits provisioned for the table: {write}. Requested WriteCapacityUnits: {write}. Refer to the Amazon \
-         DynamoDB Developer Guide for current limits and how to request higher limits."
-    ))
-}
-
-fn change_index(
-    table: &mut Table,
-    update: &api::GlobalSecondaryIndexUpdate,
-    input: &api::UpdateTableInput,
-    id: u64,
-) -> Result<(), Error> {
-    let find = |table: &Table, name: &str| {
-        table
-            .indexes
-            .iter()
-            .position(|i| i.name == name && !i.local)
-            .ok_or_else(|| Error::ResourceNotFound("Requested resource not found".into()))
-    };
-    match update {
-        api::GlobalSecondaryIndexUpdate { create: Some(create), .. } => create_index(table, create, input, id),
-        api::GlobalSecondaryIndexUpdate { delete: Some(delete), .. } => {
-            let at = find(table, &delete.index_name)?;
-            table.indexes.remove(at);
-            let (schema, indexes) = (&table.schema, &table.indexes);
-            let used = |name: &str| schema.has(name) || indexes.iter().any(|i| i.schema.has(name));
-            table.attributes.retain(|a| used(&a.name));
-            Ok(())
-        }
-        api::GlobalSecondaryIndexUpdate { update: Some(update), .. } => {
-            let at = find(table, &update.index_name)?;
-            let on_demand = table.billing.on_demand;
-            let Some(index) = table.indexes.get_mut(at) else { return Ok(()) };
-            if let Some(asked) = &update.provisioned_throughput {
-                if on_demand {
-                    return Err(invalid(
-                        "Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is \
-                         PAY_PER_REQUEST",
-                    ));
-                }
-                index.capacity = Capacity { read: asked.read_capacity_units, write: asked.write_capacity_units };
-            }
-            if update.on_demand_throughput.is_some() {
-                index.most = definition::most(update.on_demand_throughput.as_ref(), on_demand)?;
-            }
-            if let Some(warm) = definition::warm(update.warm_throughput.as_ref())? {
-                check_warmer(index.warm.unwrap_or_default(), warm)?;
-                index.warm = Some(warm);
-            }
-            Ok(())
-        }
-        _ => Err(invalid(
-            "One of GlobalSecondaryIndexUpdate.Update, GlobalSecondaryIndexUpdate.Create, GlobalSecondaryIndexUpdate.Delete \
-             must not be null",
-        )),
-    }
-}
-
-fn create_index(
-    table: &mut Table,
-    create: &api::CreateGlobalSecondaryIndexAction,
-    input: &api::UpdateTableInput,
-    id: u64,
-) -> Result<(), Error> {
-    let declared = definition::attributes(input.attribute_definitions.as_deref().unwrap_or_default())?;
-    for attribute in declared {
-        match table.attributes.iter().find(|a| a.name == attribute.name) {
-            Some(known) if known.kind != attribute.kind => {
-                return Err(invalid(format!("Attribute {} is already defined with another type", attribute.name)));
-            }
-            Some(_) => {}
-            None => table.attributes.push(attribute),
-        }
-    }
-    let wanted = Wanted {
-        name: &create.index_name,
-        local: false,
-        elements: &create.key_schema,
-        projection: &create.projection,
-        throughput: create.provisioned_throughput.as_ref(),
-        most: create.on_demand_throughput.as_ref(),
-        warm: create.warm_throughput.as_ref(),
-    };
-    let index = definition::index(&wanted, &table.schema, &table.attributes, table.billing.on_demand)?;
-    table.indexes.push(Index { id, backfilling: true, ..index });
-    definition::check_together(&table.schema, &table.indexes, &table.attributes)
 }
