@@ -244,7 +244,7 @@ mod tests {
         let map: Item = [("a".to_owned(), Value::B(vec![1, 2]))].into_iter().collect();
         item.insert("m".into(), Value::M(map));
         assert_eq!(item.size_bytes(), 13 + 1 + 3 + 1 + 1 + 2);
-        assert_eq!(item.nesting(), 1);
+        assert_eq!(item.nesting(), 2);
     }
 
     #[test]

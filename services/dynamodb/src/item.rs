@@ -11,7 +11,7 @@ use crate::number::Number;
 
 /// Most bytes an item may count, names included: 400 KiB.
 pub const ITEM_BYTES_MAX: usize = 400 * 1024;
-/// Most levels of lists and maps in an item.
+/// Most levels of an item: of lists and maps inside each other, and the scalar in the innermost one.
 pub const NESTING_MAX: usize = 32;
 
 /// The value of an attribute.
@@ -143,12 +143,12 @@ impl Value {
         }
     }
 
-    /// Levels of lists and maps in the value; 0 for a scalar or a set.
+    /// Levels in the value: 1 for a scalar, a set, and a list or map without members.
     pub fn nesting(&self) -> usize {
         match self {
             Value::L(list) => 1 + list.iter().map(Value::nesting).max().unwrap_or(0),
-            Value::M(map) => 1 + map.iter().map(|(_, v)| v.nesting()).max().unwrap_or(0),
-            _ => 0,
+            Value::M(map) => 1 + map.nesting(),
+            _ => 1,
         }
     }
 
@@ -263,7 +263,7 @@ impl Item {
         self.0.iter().map(|(n, v)| n.len() + v.size_bytes()).sum()
     }
 
-    /// Levels of lists and maps below the item.
+    /// Levels of the deepest attribute; 0 without any.
     pub fn nesting(&self) -> usize {
         self.0.iter().map(|(_, v)| v.nesting()).max().unwrap_or(0)
     }

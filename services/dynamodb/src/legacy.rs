@@ -238,7 +238,7 @@ pub fn updates(fields: &mut Fields) -> Result<Update, Error> {
             (_, Some(value)) => Action::Set(path, Expr::Value(value)),
         });
     }
-    Ok(Update { actions })
+    Ok(Update { actions, is_legacy: true })
 }
 
 /// ADD of a list appends to the list that is there.

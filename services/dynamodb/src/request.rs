@@ -111,9 +111,17 @@ pub fn check_key_untouched(update: &Update, schema: &KeySchema) -> Result<(), Er
 /// # Errors
 /// `ValidationException` with the service's texts.
 pub fn projection(fields: &mut Fields, scope: &mut Placeholders) -> Result<Option<Vec<Path>>, Error> {
-    if let Some(text) = fields.text("ProjectionExpression") {
-        return parser::projection(&text, scope).map(Some);
+    match fields.text("ProjectionExpression") {
+        Some(text) => parser::projection(&text, scope).map(Some),
+        None => attributes_to_get(fields),
     }
+}
+
+/// `AttributesToGet` as paths. Query and Scan look at it before they read any expression.
+///
+/// # Errors
+/// `ValidationException` for a name given twice.
+pub fn attributes_to_get(fields: &mut Fields) -> Result<Option<Vec<Path>>, Error> {
     let Some(names) = fields.texts("AttributesToGet") else { return Ok(None) };
     if let Some((_, name)) = names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)) {
         return Err(Error::validation(format!(

@@ -88,6 +88,10 @@ impl Write {
             Change::Update { key, update } => {
                 let new = apply::apply(update, old.as_ref().unwrap_or(key))?;
                 check_updated(&self.table, &new)?;
+                // Taking something away from an item that is not there makes none.
+                if old.is_none() && update.only_takes() {
+                    return Ok(Done::default());
+                }
                 Some(new)
             }
         };
@@ -234,7 +238,11 @@ fn check_updated(table: &Table, item: &Item) -> Result<(), Error> {
                 )));
             }
         }
-        check_index_sizes(index, item)?;
+        check_index_sizes(index, item).map_err(|_| {
+            Error::validation(
+                "The update expression attempted to update the secondary index key beyond allowed size limits",
+            )
+        })?;
     }
     Ok(())
 }

@@ -32,6 +32,12 @@ impl Random {
     }
 }
 
+/// How often a random test goes round: `base` times, or `SQUALL_TEST_TIMES` as often.
+pub fn rounds(base: usize) -> usize {
+    let times = std::env::var("SQUALL_TEST_TIMES").ok().and_then(|text| text.parse().ok());
+    base * times.unwrap_or(1)
+}
+
 /// A random value, at most `depth` levels deep.
 pub fn random_value(r: &mut Random, depth: u32) -> Value {
     let kinds = if depth == 0 { 8 } else { 10 };

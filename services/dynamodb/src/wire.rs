@@ -25,9 +25,6 @@ mod index {
     pub const BOOL: u16 = 9;
 }
 
-/// Levels below an attribute that are read before they are counted: the JSON reader bounds them further.
-const DEPTH_MAX: usize = crate::item::NESTING_MAX + 2;
-
 /// The members of one input structure, taken one by one.
 #[derive(Debug)]
 pub struct Fields {
@@ -206,7 +203,7 @@ fn value_at(wire: Wire, depth: usize) -> Result<Value, Error> {
             "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes",
         ));
     };
-    if depth > DEPTH_MAX {
+    if depth >= crate::item::NESTING_MAX {
         return Err(too_deep());
     }
     // Each type's own fault is told before there being several.
@@ -244,7 +241,9 @@ fn typed_value(member: Option<(u16, Wire)>, depth: usize) -> Result<Value, Error
 
 /// The error for more than 32 levels.
 pub fn too_deep() -> Error {
-    Error::validation("Nesting Levels have exceeded supported limits")
+    Error::validation(
+        "Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit",
+    )
 }
 
 fn invalid(why: impl std::fmt::Display) -> Error {

@@ -24,7 +24,7 @@ pub fn apply(update: &Update, old: &Item) -> Result<Item, Error> {
     let mut puts = Vec::new();
     let mut removals = Vec::new();
     for action in &update.actions {
-        match change(action, old)? {
+        match change(action, old).map_err(|error| worded(error, update.is_legacy))? {
             Change::Put(value) => puts.push((action.path(), value)),
             Change::Remove => removals.push(action.path()),
             Change::Nothing => {}
@@ -70,8 +70,20 @@ fn change(action: &Action, old: &Item) -> Result<Change, Error> {
     }
 }
 
+const WRONG_TYPE: &str = "An operand in the update expression has an incorrect data type";
+
 fn wrong_type() -> Error {
-    Error::validation("An operand in the update expression has an incorrect data type")
+    Error::validation(WRONG_TYPE)
+}
+
+/// The error as it is worded where there is no expression.
+fn worded(error: Error, is_legacy: bool) -> Error {
+    match error {
+        Error::Validation(text) if is_legacy && text == WRONG_TYPE => {
+            Error::validation("Type mismatch for attribute to update")
+        }
+        error => error,
+    }
 }
 
 fn value(expr: &Expr, old: &Item) -> Result<Value, Error> {

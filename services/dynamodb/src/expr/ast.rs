@@ -244,9 +244,17 @@ impl Action {
 pub struct Update {
     /// Changes, none overlapping another.
     pub actions: Vec<Action>,
+    /// They came as `AttributeUpdates`: some refusals are worded otherwise.
+    pub is_legacy: bool,
 }
 
 impl Update {
+    /// Whether it has changes and none of them adds anything.
+    pub fn only_takes(&self) -> bool {
+        let takes = |action: &Action| matches!(action, Action::Remove(_) | Action::Delete(..));
+        !self.actions.is_empty() && self.actions.iter().all(takes)
+    }
+
     /// Shows every path that the update changes or reads.
     pub fn visit<'c>(&'c self, see: &mut dyn FnMut(&'c Path)) {
         for action in &self.actions {

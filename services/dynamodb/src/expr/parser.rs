@@ -278,6 +278,7 @@ impl<'a> Parser<'a> {
         for operand in [&first, &low, &high] {
             self.check_ordered("BETWEEN", operand);
         }
+        [&low, &high].into_iter().for_each(|bound| self.check_distinct("BETWEEN", &first, bound));
         if let (Operand::Value(l), Operand::Value(h)) = (&low, &high) {
             let complaint = if l.kind() != h.kind() {
                 Some("same data type for lower and upper bounds")
@@ -314,7 +315,8 @@ impl<'a> Parser<'a> {
             );
         }
         let first = self.operand(first);
-        let members = members.into_iter().map(|raw| self.operand(raw)).collect();
+        let members: Vec<Operand> = members.into_iter().map(|raw| self.operand(raw)).collect();
+        members.iter().for_each(|member| self.check_distinct("IN", &first, member));
         Ok(Condition::In(first, members))
     }
 
@@ -427,9 +429,7 @@ impl<'a> Parser<'a> {
         let text = self.token_text(token);
         match token.tok {
             Tok::Ident => {
-                if is_reserved(text) {
-                    self.reserved_word(text)?;
-                }
+                self.check_word(text)?;
                 self.advance();
                 Ok(text.to_owned())
             }
@@ -450,8 +450,8 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Words that the grammar itself uses are syntax errors as names; other reserved words are told later.
-    fn reserved_word(&mut self, word: &str) -> Result<(), Error> {
+    /// Words that the grammar itself uses are syntax errors as names; reserved words are told later.
+    fn check_word(&mut self, word: &str) -> Result<(), Error> {
         let is_any = |words: &[&str]| words.iter().any(|w| word.eq_ignore_ascii_case(w));
         let grammar: &[&str] = match self.kind {
             ExprKind::Update => &["SET", "REMOVE", "ADD", "DELETE"],
@@ -461,7 +461,9 @@ impl<'a> Parser<'a> {
         if is_any(grammar) {
             return Err(self.syntax_error());
         }
-        self.note(Rank::Reserved, format!("Attribute name is a reserved keyword; reserved keyword: {word}"));
+        if is_reserved(word) {
+            self.note(Rank::Reserved, format!("Attribute name is a reserved keyword; reserved keyword: {word}"));
+        }
         Ok(())
     }
 
@@ -498,6 +500,8 @@ pub(super) fn describe(value: &Value) -> String {
     let inner = match value {
         Value::S(s) => s.clone(),
         Value::N(n) => n.to_string(),
+        // As Java prints a buffer.
+        Value::B(b) => format!("java.nio.HeapByteBuffer[pos=0 lim={0} cap={0}]", b.len()),
         other => format!("{other:?}"),
     };
     format!("AttributeValue: {{{}:{inner}}}", value.kind().name())

@@ -35,7 +35,7 @@ pub fn update(text: &str, scope: &mut Placeholders) -> Result<Update, Error> {
     }
     parser.check_paths(&actions.iter().map(Action::path).collect::<Vec<_>>());
     parser.finish()?;
-    Ok(Update { actions })
+    Ok(Update { actions, is_legacy: false })
 }
 
 impl Parser<'_> {

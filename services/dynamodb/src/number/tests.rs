@@ -139,3 +139,73 @@ fn sizes_follow_digit_pairs() {
         assert_eq!(Number::parse(text).unwrap().size_bytes(), size, "{text}");
     }
 }
+
+/// What the number is by a decimal library, or why the service does not store it.
+fn by_library(value: &bigdecimal::BigDecimal) -> Result<String, NumberError> {
+    let value = value.normalized();
+    if value.sign() == bigdecimal::num_bigint::Sign::NoSign {
+        return Ok("0".into());
+    }
+    let (digits, scale) = value.as_bigint_and_exponent();
+    let length = digits.magnitude().to_string().len() as i64;
+    match length - 1 - scale {
+        126.. => Err(NumberError::Overflow),
+        ..=-131 => Err(NumberError::Underflow),
+        _ if length > 38 => Err(NumberError::TooManyDigits),
+        _ => Ok(value.to_plain_string()),
+    }
+}
+
+fn random_text(r: &mut Random) -> String {
+    let sign = *r.pick(&["", "-", "+"]);
+    let length = *r.pick(&[1, 2, 5, 19, 37, 38, 39, 45]);
+    let zeros = r.below(3) == 0;
+    let digits: String = (0..length).map(|_| if zeros { '0' } else { (b'0' + r.below(10) as u8) as char }).collect();
+    let tail = *r.pick(&["", "", "0", "1", "000"]);
+    let point = r.below(digits.len() as u64 + 1) as usize;
+    let body = if r.below(2) == 0 {
+        format!("{digits}{tail}")
+    } else {
+        format!("{}.{}{tail}", &digits[..point], &digits[point..])
+    };
+    let exponent = match r.below(4) {
+        0 => format!("e{}", r.below(290) as i64 - 145),
+        1 => format!("E+{}", r.below(130)),
+        _ => String::new(),
+    };
+    format!("{sign}{body}{exponent}")
+}
+
+#[test]
+fn numbers_agree_with_a_decimal_library() {
+    use std::str::FromStr;
+    let mut r = Random::new(38);
+    let mut kept: Vec<(Number, bigdecimal::BigDecimal)> = Vec::new();
+    for _ in 0..crate::testing::rounds(20_000) {
+        let text = random_text(&mut r);
+        let Ok(library) = bigdecimal::BigDecimal::from_str(&text) else { continue };
+        let got = Number::parse(&text);
+        assert_eq!(got.clone().map(|n| n.to_string()), by_library(&library), "{text}");
+        let Ok(number) = got else { continue };
+        if let Some((other, its)) = kept.get(r.below(kept.len().max(1) as u64) as usize) {
+            assert_eq!(number.plus(*other).map(|n| n.to_string()), by_library(&(&library + its)), "{number} + {other}");
+            assert_eq!(
+                number.minus(*other).map(|n| n.to_string()),
+                by_library(&(&library - its)),
+                "{number} - {other}"
+            );
+            assert_eq!(number.cmp(other), library.cmp(its), "{number} and {other}");
+            let sorted = |n: &Number| {
+                let mut bytes = Vec::new();
+                n.sort_bytes(&mut bytes);
+                bytes
+            };
+            assert_eq!(sorted(&number).cmp(&sorted(other)), library.cmp(its), "{number} and {other} as bytes");
+        }
+        if kept.len() < 500 {
+            kept.push((number, library));
+        } else {
+            kept[r.below(500) as usize] = (number, library);
+        }
+    }
+}

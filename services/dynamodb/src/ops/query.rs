@@ -4,7 +4,6 @@ use super::select::{Selection, answer, looks_at};
 use crate::api::shapes;
 use crate::capacity::Wanted;
 use crate::error::Error;
-use crate::expr::ast::Condition;
 use crate::expr::keycond::{self, KeyRange, Part};
 use crate::expr::placeholders::Placeholders;
 use crate::expr::{ExprKind, parser};
@@ -34,10 +33,17 @@ impl DynamoDb {
         let is_legacy = fields.has("AttributesToGet");
         let with_values = ["FilterExpression", "KeyConditionExpression"];
         let mut scope = request::placeholders(&mut fields, &EXPRESSIONS, &with_values)?;
+        // What needs no expression is checked first.
+        let legacy_filter = legacy::filter(&mut fields, "QueryFilter")?;
         let start = request::start_key(&mut fields)?;
+        let legacy_paths = request::attributes_to_get(&mut fields)?;
         let parts = key_condition(&mut fields, &mut scope)?;
-        let (filter, is_expression) = filter(&mut fields, &mut scope)?;
-        let paths = request::projection(&mut fields, &mut scope)?;
+        let is_expression = fields.has("FilterExpression");
+        let filter = match fields.text("FilterExpression") {
+            Some(text) => Some(parser::condition(ExprKind::Filter, &text, &mut scope)?),
+            None => legacy_filter,
+        };
+        let paths = request::projection(&mut fields, &mut scope)?.or(legacy_paths);
         scope.check_used()?;
         let table = self.table(ctx, &named)?;
         let selection = Selection::new(table.clone(), &mut fields, paths, is_legacy)?;
@@ -76,14 +82,6 @@ pub(super) fn is_empty(range: &(std::ops::Bound<squall_store::Key>, std::ops::Bo
         (Included(from), Included(to)) => from > to,
         (Included(from) | Excluded(from), Included(to) | Excluded(to)) => from >= to,
         _ => false,
-    }
-}
-
-/// The filter, and whether it came as an expression.
-fn filter(fields: &mut Fields, scope: &mut Placeholders) -> Result<(Option<Condition>, bool), Error> {
-    match fields.text("FilterExpression") {
-        Some(text) => Ok((Some(parser::condition(ExprKind::Filter, &text, scope)?), true)),
-        None => Ok((legacy::filter(fields, "QueryFilter")?, false)),
     }
 }
 

@@ -29,12 +29,15 @@ impl DynamoDb {
         let mut scope = request::placeholders(&mut fields, &EXPRESSIONS, &["FilterExpression"])?;
         let (segment, total) = segment(&mut fields)?;
         let is_legacy = fields.has("AttributesToGet");
+        // What needs no expression is checked first.
+        let legacy_filter = legacy::filter(&mut fields, "ScanFilter")?;
         let start = request::start_key(&mut fields)?;
+        let legacy_paths = request::attributes_to_get(&mut fields)?;
         let filter = match fields.text("FilterExpression") {
             Some(text) => Some(parser::condition(ExprKind::Filter, &text, &mut scope)?),
-            None => legacy::filter(&mut fields, "ScanFilter")?,
+            None => legacy_filter,
         };
-        let paths = request::projection(&mut fields, &mut scope)?;
+        let paths = request::projection(&mut fields, &mut scope)?.or(legacy_paths);
         scope.check_used()?;
         let selection = Selection::new(self.table(ctx, &named)?, &mut fields, paths, is_legacy)?;
         let range = selection.rows().segment(segment, total);

@@ -15,6 +15,9 @@ use squall_service::Ctx;
 use squall_store::{Consistency, Key, StateExt};
 use std::collections::BTreeMap;
 
+/// Most bytes of the items of a transaction.
+const ITEMS_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 impl DynamoDb {
     /// Reads up to 100 items at one snapshot.
     ///
@@ -54,6 +57,9 @@ impl DynamoDb {
         let rows = self.deps.state.get_many(keys, Consistency::Strong).await?;
         let mut costs: BTreeMap<String, (TableRef, Spent)> = BTreeMap::new();
         let mut responses = Vec::new();
+        if rows.iter().flatten().map(|row| row.value.len()).sum::<usize>() > ITEMS_BYTES_MAX {
+            return Err(Error::validation("The aggregate size of the items in the transaction exceeds 4 MB"));
+        }
         for ((table, projection), row) in gets.into_iter().zip(rows) {
             let item = row.map(|row| codec::decode(&row.value)).transpose()?;
             let units = 2.0 * read_units(item.as_ref().map_or(0, Item::size_bytes), true);

@@ -2,7 +2,7 @@
 
 use super::{collection_metrics, write_spent};
 use crate::api::shapes;
-use crate::capacity::{Spent, Unit, Wanted};
+use crate::capacity::{Spent, Unit, Wanted, read_units};
 use crate::error::{Error, Reason};
 use crate::expr::ast::{Condition, Update};
 use crate::item::Item;
@@ -11,7 +11,7 @@ use crate::rules::{self, Change, Done, Write};
 use crate::table::TableRef;
 use crate::throttle::Way;
 use crate::wire::{Fields, Output};
-use crate::{request, tables};
+use crate::{codec, request, tables};
 use sha2::{Digest, Sha256};
 use squall_protocol::Value as Wire;
 use squall_service::Ctx;
@@ -55,8 +55,34 @@ pub(super) struct Token {
 /// What the rule answers.
 enum Verdict {
     Done(Vec<Done>),
-    /// The same request went through before.
-    Repeated,
+    /// The same request went through before; the items as they are now.
+    Repeated(Vec<Done>),
+}
+
+/// What a transaction did.
+pub(super) struct Outcome {
+    /// The table of each write.
+    pub tables: Vec<TableRef>,
+    /// What each write did.
+    pub done: Vec<Done>,
+    /// Nothing was written: the same request went through before.
+    pub repeated: bool,
+}
+
+impl Outcome {
+    /// What one write cost; a repeated one is a read.
+    pub fn spent(&self, done: &Done) -> Spent {
+        if !self.repeated {
+            return write_spent(done).times(2.0);
+        }
+        let bytes = done.old.as_ref().map_or(0, Item::size_bytes);
+        Spent { table: 2.0 * read_units(bytes, true), indexes: Vec::new() }
+    }
+
+    /// Which units were spent.
+    pub fn unit(&self) -> Unit {
+        if self.repeated { Unit::Read } else { Unit::Write }
+    }
 }
 
 impl DynamoDb {
@@ -81,20 +107,20 @@ impl DynamoDb {
             return Err(Error::validation("The aggregate size of the items in the transaction exceeds 4 MB"));
         }
         let names: Vec<String> = asked.iter().map(|a| a.named.clone()).collect();
-        let (tables, done) = self.transact(ctx, &names, token, |tables| prepared(&asked, tables)).await?;
+        let outcome = self.transact(ctx, &names, token, |tables| prepared(&asked, tables)).await?;
         let mut costs: BTreeMap<String, (TableRef, Spent)> = BTreeMap::new();
         let mut collections: BTreeMap<String, Vec<Wire>> = BTreeMap::new();
-        for ((asked, table), done) in asked.iter().zip(tables).zip(&done) {
+        for ((asked, table), done) in asked.iter().zip(&outcome.tables).zip(&outcome.done) {
             collections.entry(table.name.clone()).or_default().extend(collection_metrics(
                 metrics.as_deref(),
-                &table,
+                table,
                 &asked.item,
             ));
-            let cost = costs.entry(table.name.clone()).or_insert_with(|| (table, Spent::default()));
-            cost.1.add(&write_spent(done).times(2.0));
+            let cost = costs.entry(table.name.clone()).or_insert_with(|| (table.clone(), Spent::default()));
+            cost.1.add(&outcome.spent(done));
         }
         collections.retain(|_, all| !all.is_empty());
-        let costs = costs.values().filter_map(|(table, spent)| spent.value(wanted, Unit::Write, table));
+        let costs = costs.values().filter_map(|(table, spent)| spent.value(wanted, outcome.unit(), table));
         let collections: Vec<(String, Wire)> = collections.into_iter().map(|(k, v)| (k, Wire::List(v))).collect();
         let mut out = Output::new(&shapes::TRANSACT_WRITE_ITEMS_OUTPUT);
         out.set("ConsumedCapacity", (wanted != Wanted::None).then(|| Wire::List(costs.collect())));
@@ -122,7 +148,7 @@ impl DynamoDb {
         names: &[String],
         token: Option<Token>,
         prepare: impl Fn(&[TableRef]) -> Result<Vec<Write>, Error> + Send + Sync,
-    ) -> Result<(Vec<TableRef>, Vec<Done>), Error> {
+    ) -> Result<Outcome, Error> {
         for _ in 0..GUARD_TRIES {
             let tables: Vec<TableRef> = names.iter().map(|name| self.table(ctx, name)).collect::<Result<_, _>>()?;
             let writes = prepare(&tables)?;
@@ -142,15 +168,17 @@ impl DynamoDb {
             let txn = txn.rule(keys, move |view, out| decide(&writes, token.as_ref(), view, out));
             match self.deps.state.commit(txn).await {
                 Ok(done) => {
-                    return Ok(match done.reply::<Verdict>() {
-                        Some(Verdict::Done(done)) => {
-                            for (table, done) in tables.iter().zip(&done) {
-                                self.pay(table, Way::Write, || write_spent(done).times(2.0));
-                            }
-                            (tables, done)
-                        }
-                        Some(Verdict::Repeated) | None => (tables, names.iter().map(|_| Done::default()).collect()),
-                    });
+                    let (done, repeated) = match done.reply::<Verdict>() {
+                        Some(Verdict::Done(done)) => (done, false),
+                        Some(Verdict::Repeated(done)) => (done, true),
+                        None => (names.iter().map(|_| Done::default()).collect(), false),
+                    };
+                    let outcome = Outcome { tables, done, repeated };
+                    let way = if repeated { Way::Read } else { Way::Write };
+                    for (table, done) in outcome.tables.iter().zip(&outcome.done) {
+                        self.pay(table, way, || outcome.spent(done));
+                    }
+                    return Ok(outcome);
                 }
                 Err(squall_store::Error::Guard(_)) => {
                     for table in &tables {
@@ -183,7 +211,6 @@ fn prepared(asked: &[Asked], tables: &[TableRef]) -> Result<Vec<Write>, Error> {
 fn prepare(asked: &Asked, table: TableRef) -> Result<Write, Error> {
     let key = match &asked.verb {
         Verb::Put => {
-            rules::check_item(&asked.item)?;
             rules::check_put(&table, &asked.item)?;
             table.schema.of_item(&asked.item)?
         }
@@ -204,7 +231,10 @@ fn prepare(asked: &Asked, table: TableRef) -> Result<Write, Error> {
 fn decide(writes: &[Write], token: Option<&Token>, view: &View<'_>, out: &mut Vec<Mutation>) -> Result<Verdict, Error> {
     if let Some(token) = token {
         match view.value(writes.len()).map(envelope::open).transpose()? {
-            Some(digest) if digest == token.digest => return Ok(Verdict::Repeated),
+            Some(digest) if digest == token.digest => {
+                let now = |at| Ok(Done { old: view.value(at).map(codec::decode).transpose()?, ..Done::default() });
+                return (0..writes.len()).map(now).collect::<Result<_, Error>>().map(Verdict::Repeated);
+            }
             Some(_) => {
                 return Err(Error::IdempotentParameterMismatch(
                     "The request uses the same client token as a previous, but non-identical request. Do not reuse a \
@@ -242,6 +272,9 @@ fn asked(mut fields: Fields) -> Result<Asked, Error> {
         if verb == "Update" { &["UpdateExpression", "ConditionExpression"] } else { &["ConditionExpression"] };
     let mut scope = request::placeholders(&mut part, expressions, expressions)?;
     let item = request::required_item(&mut part, if verb == "Put" { "Item" } else { "Key" })?;
+    if verb == "Put" {
+        rules::check_item(&item)?;
+    }
     let old_on_failure = part.text("ReturnValuesOnConditionCheckFailure").as_deref() == Some("ALL_OLD");
     let verb = match verb {
         "Put" => Verb::Put,

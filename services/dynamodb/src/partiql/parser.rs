@@ -239,7 +239,7 @@ impl Parser {
         check_overlaps(&actions)?;
         let condition = self.condition_clause()?;
         let returning = self.returning()?;
-        Ok(Statement::Update(UpdateItem { table, update: Update { actions }, condition, returning }))
+        Ok(Statement::Update(UpdateItem { table, update: Update { actions, is_legacy: false }, condition, returning }))
     }
 
     /// `path = value`, or a change of a set.

@@ -52,7 +52,10 @@ async fn wrong_requests_get_the_service_s_texts() {
             put(json!({"pk": {}}), json!({})),
             "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes",
         ),
-        (put(json!({"pk": {"S": "a"}, "d": deep}), json!({})), "Nesting Levels have exceeded supported limits"),
+        (
+            put(json!({"pk": {"S": "a"}, "d": deep}), json!({})),
+            "Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit",
+        ),
         (put(json!({"pk": {"S": "a"}, "d": {"S": big}}), json!({})), "Item size has exceeded the maximum allowed size"),
         (put(one.clone(), json!({"ReturnValues": "ALL_NEW"})), "ReturnValues can only be ALL_OLD or NONE"),
         (

@@ -1,10 +1,15 @@
 //! The room over the memory engine, spoken to in JSON through the wire layer.
 
+mod atomic;
 mod backups;
+mod expressions;
 mod indexes;
 mod items;
 mod model;
+mod naive;
+mod programs;
 mod queries;
+mod random;
 mod streams;
 mod tables;
 mod throttling;

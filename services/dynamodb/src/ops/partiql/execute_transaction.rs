@@ -8,7 +8,6 @@ use crate::error::{Error, Reason};
 use crate::expr::eval;
 use crate::item::Item;
 use crate::ops::transact_write_items::{Token, digest};
-use crate::ops::write_spent;
 use crate::partiql::{Select, Statement};
 use crate::room::DynamoDb;
 use crate::rules::Write;
@@ -46,11 +45,9 @@ impl DynamoDb {
             ));
         }
         let (items, costs, unit) = if selects.is_empty() {
-            let (items, costs) = self.write_all(ctx, &all, token).await?;
-            (items, costs, Unit::Write)
+            self.write_all(ctx, &all, token).await?
         } else {
-            let (items, costs) = self.read_all(ctx, &selects).await?;
-            (items, costs, Unit::Read)
+            self.read_all(ctx, &selects).await?
         };
         let responses = items.into_iter().map(|item| {
             let mut response = Output::new(&shapes::ITEM_RESPONSE);
@@ -79,16 +76,16 @@ impl DynamoDb {
             }
             if writes.len() < all.len() { Err(Error::TransactionCanceled(reasons)) } else { Ok(writes) }
         };
-        let (tables, done) = self.transact(ctx, &names, token, prepare).await.map_err(|error| match error {
+        let outcome = self.transact(ctx, &names, token, prepare).await.map_err(|error| match error {
             Error::TransactionCanceled(reasons) => Error::TransactionCanceled(duplicates(reasons, all)),
             other => other,
         })?;
         let mut costs = Costs::new();
-        for (table, done) in tables.into_iter().zip(&done) {
-            let cost = costs.entry(table.name.clone()).or_insert_with(|| (table, Spent::default()));
-            cost.1.add(&write_spent(done).times(2.0));
+        for (table, done) in outcome.tables.iter().zip(&outcome.done) {
+            let cost = costs.entry(table.name.clone()).or_insert_with(|| (table.clone(), Spent::default()));
+            cost.1.add(&outcome.spent(done));
         }
-        Ok((Vec::new(), costs))
+        Ok((Vec::new(), costs, outcome.unit()))
     }
 
     async fn read_all(&self, ctx: &Ctx, selects: &[&Select]) -> Result<Answer, Error> {
@@ -113,14 +110,14 @@ impl DynamoDb {
             let cost = costs.entry(table.name.clone()).or_insert_with(|| (table, Spent::default()));
             cost.1.table += units;
         }
-        Ok((items, costs))
+        Ok((items, costs, Unit::Read))
     }
 }
 
 /// Units by table.
 type Costs = BTreeMap<String, (TableRef, Spent)>;
-/// An item per statement that reads, and what all cost.
-type Answer = (Vec<Option<Item>>, Costs);
+/// An item per statement that reads, and what all cost in which units.
+type Answer = (Vec<Option<Item>>, Costs, Unit);
 
 /// A failed INSERT has a reason of its own.
 fn duplicates(reasons: Vec<Reason>, all: &[Asked]) -> Vec<Reason> {

@@ -96,7 +96,9 @@ fn write(table: TableRef, statement: &Statement, old_on_failure: bool) -> Result
         }
         Statement::Delete(delete) => {
             let (key, rest) = plan::single(delete.condition.clone(), &table.schema)?;
-            (key, rest, Change::Delete)
+            // Where there is no item nothing is deleted, and nothing is asked of it.
+            let missing = Condition::NotExists(Path::attribute(&table.schema.hash.name));
+            (key, rest.map(|rest| Condition::Or(vec![missing, rest])), Change::Delete)
         }
         Statement::Exists(select) | Statement::Select(select) => {
             let (key, rest) = plan::single(select.condition.clone(), &table.schema)?;
