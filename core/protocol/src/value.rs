@@ -28,6 +28,9 @@ pub enum Value {
     Struct(Vec<(u16, Value)>),
     /// Free-form JSON; boxed because it is rare and three times as large as the others.
     Document(Box<serde_json::Value>),
+    /// What a room has written as JSON itself, in the form of the shape at its place. Only answers of the JSON protocols may
+    /// hold it; it spares pages of stored items the way through a tree.
+    Json(Vec<u8>),
 }
 
 impl Value {

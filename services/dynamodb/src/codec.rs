@@ -3,9 +3,13 @@
 //! The store's envelope (format, encryption key id), then `count | (name, value)…` with lengths and counts as base-128
 //! varints, least group first.
 
+mod json;
+
 use crate::item::{Item, Value};
 use crate::number::Number;
 use squall_store::envelope;
+
+pub use json::write_json;
 
 /// Lists and maps that decoding follows: deeper bytes were not written by us.
 const DEPTH_MAX: usize = crate::item::NESTING_MAX + 8;

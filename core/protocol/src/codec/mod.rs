@@ -14,6 +14,8 @@ mod xml;
 #[cfg(test)]
 mod tests;
 
+pub use json::write_text;
+
 use crate::error::{Extra, Fault};
 use crate::http::{Head, Reply};
 use crate::route::Route;
@@ -41,7 +43,7 @@ pub fn decode(service: &'static Service, route: &Route, head: &Head, body: &Byte
 pub fn encode(service: &'static Service, op: &'static Operation, value: Value, request_id: &str) -> Reply {
     match service.protocol {
         Protocol::Json => {
-            let mut body = Vec::with_capacity(256);
+            let mut body = Vec::with_capacity(256 + written_bytes(&value));
             if let Some(shape) = op.output {
                 json::write(&mut body, shape, &value);
             }
@@ -83,10 +85,19 @@ pub fn encode_error(service: &'static Service, error: &ServiceError, request_id:
     }
 }
 
+/// Bytes of JSON that a room has written already.
+fn written_bytes(value: &Value) -> usize {
+    match value {
+        Value::Json(json) => json.len(),
+        Value::Struct(members) => members.iter().map(|(_, v)| written_bytes(v)).sum(),
+        _ => 0,
+    }
+}
+
 fn json_reply(service: &Service, status: u16, body: Vec<u8>, request_id: &str) -> Reply {
     let mut headers = vec![
         ("x-amzn-RequestId".to_owned(), request_id.to_owned()),
-        ("Content-Type".to_owned(), format!("application/x-amz-json-{}", service.json_version)),
+        ("Content-Type".to_owned(), ["application/x-amz-json-", service.json_version].concat()),
     ];
     if quirk::has_checksum(service) {
         headers.push(("x-amz-crc32".to_owned(), crc32fast::hash(&body).to_string()));

@@ -67,7 +67,7 @@ pub(crate) fn to_text(shape: &Shape, value: &Value, format: TimestampFormat) -> 
         Value::Blob(b) => STANDARD.encode(b),
         Value::Time(t) => timestamp::format(*t, timestamp_format(shape, format)),
         Value::Document(d) => d.to_string(),
-        Value::Null | Value::List(_) | Value::Map(_) | Value::Struct(_) => return None,
+        Value::Null | Value::List(_) | Value::Map(_) | Value::Struct(_) | Value::Json(_) => return None,
     })
 }
 

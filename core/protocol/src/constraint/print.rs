@@ -62,7 +62,7 @@ fn print(out: &mut String, shape: &Shape, value: &Value) {
                 print(out, member.shape, value.member(index).unwrap_or(&Value::Null));
             });
         }
-        (Value::Null | Value::List(_) | Value::Map(_) | Value::Struct(_), _) => out.push_str("null"),
+        (Value::Null | Value::List(_) | Value::Map(_) | Value::Struct(_) | Value::Json(_), _) => out.push_str("null"),
     }
 }
 

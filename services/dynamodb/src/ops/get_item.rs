@@ -3,8 +3,8 @@
 use crate::api::shapes;
 use crate::capacity::{Spent, Unit, Wanted, read_units};
 use crate::error::Error;
+use crate::expr::ast::Path;
 use crate::expr::project::Projection;
-use crate::item::Item;
 use crate::room::DynamoDb;
 use crate::throttle::Way;
 use crate::wire::{self, Fields, Output};
@@ -34,18 +34,26 @@ impl DynamoDb {
         let row_key = tables::item(table.id, &table.schema.of_key(&key)?);
         let consistency = if consistent { Consistency::Strong } else { Consistency::Eventual };
         let row = self.deps.state.get_with(row_key, consistency).await?;
-        let item = row.map(|row| codec::decode(&row.value)).transpose()?;
-        let sized = wanted != Wanted::None || table.is_bounded();
-        let bytes = item.as_ref().map_or(0, |item: &Item| if sized { item.size_bytes() } else { 0 });
-        let item = match paths {
-            Some(paths) => item.map(|item| Projection::new(&paths).apply(&item)),
-            None => item,
+        let (item, bytes) = match row {
+            Some(row) => shown(&row.value, paths)?,
+            None => (None, 0),
         };
         let spent = Spent { table: read_units(bytes, consistent), indexes: Vec::new() };
         self.pay(&table, Way::Read, || spent.clone());
         let mut out = Output::new(&shapes::GET_ITEM_OUTPUT);
-        out.set("Item", item.map(wire::item_value));
+        out.set("Item", item);
         out.set("ConsumedCapacity", spent.value(wanted, Unit::Plain, &table));
         Ok(out.finish())
     }
+}
+
+/// What is wanted of a stored item, and the bytes that all of it counts.
+fn shown(stored: &[u8], paths: Option<Vec<Path>>) -> Result<(Option<Wire>, usize), Error> {
+    let Some(paths) = paths else {
+        let mut json = Vec::with_capacity(stored.len() + stored.len() / 8 + 64);
+        let bytes = codec::write_json(stored, &mut json)?;
+        return Ok((Some(Wire::Json(json)), bytes));
+    };
+    let item = codec::decode(stored)?;
+    Ok((Some(wire::item_value(Projection::new(&paths).apply(&item))), item.size_bytes()))
 }

@@ -93,6 +93,7 @@ impl Selection {
             projection: self.projection,
             count_only: self.count_only,
             whole_items: self.whole_items,
+            as_json: true,
         }
     }
 }
@@ -180,7 +181,11 @@ pub(super) fn answer(shape: &'static Shape, request: &Request, page: Page, wante
     let spent = cost(request, &page);
     let count = |n: usize| Some(Wire::Int(i64::try_from(n).unwrap_or(i64::MAX)));
     let mut out = Output::new(shape);
-    if !request.count_only {
+    if request.is_sent_on() {
+        let mut json = page.json;
+        json.extend_from_slice(if json.is_empty() { b"[]" } else { b"]" });
+        out.set("Items", Some(Wire::Json(json)));
+    } else if !request.count_only {
         out.set("Items", Some(Wire::List(page.items.into_iter().map(wire::item_value).collect())));
     }
     out.set("Count", count(page.count));

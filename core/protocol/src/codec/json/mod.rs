@@ -5,4 +5,5 @@ mod words;
 mod write;
 
 pub(crate) use read::{read_body, read_payload};
+pub use write::string as write_text;
 pub(crate) use write::{Object, write, write_body_members};

@@ -94,6 +94,7 @@ fn scalar(out: &mut Vec<u8>, shape: &Shape, value: &Value) {
             format => string(out, &timestamp::format(*t, format)),
         },
         Value::Document(d) => out.extend_from_slice(d.to_string().as_bytes()),
+        Value::Json(json) => out.extend_from_slice(json),
         // The last three: a value that does not fit its shape, which only a fault in a room can make.
         Value::Null | Value::List(_) | Value::Map(_) | Value::Struct(_) => out.extend_from_slice(b"null"),
     }
@@ -108,8 +109,8 @@ fn key(out: &mut Vec<u8>, name: &str) {
     out.push(b':');
 }
 
-/// Text with JSON's escapes; what needs none is copied in runs.
-fn string(out: &mut Vec<u8>, text: &str) {
+/// Appends a text in quotes with JSON's escapes; what needs none is copied in runs.
+pub fn string(out: &mut Vec<u8>, text: &str) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let mut rest = text.as_bytes();
     out.reserve(rest.len() + 2);
@@ -137,16 +138,37 @@ fn string(out: &mut Vec<u8>, text: &str) {
 /// Where the first byte is that has to be escaped. Whole blocks are looked at without a branch per byte, which the compiler
 /// turns into vector instructions: a page of items is mostly text that needs no escape.
 fn escape_at(bytes: &[u8]) -> Option<usize> {
-    const BLOCK: usize = 32;
-    let is_special = |b: &u8| (*b < 0x20) | (*b == b'"') | (*b == b'\\');
+    const BLOCK: usize = 64;
     let mut skipped = 0;
     for block in bytes.chunks_exact(BLOCK) {
-        if block.iter().fold(false, |found, b| found | is_special(b)) {
+        let mut found = 0;
+        for b in block {
+            found |= u8::from(*b < 0x20) | u8::from(*b == b'"') | u8::from(*b == b'\\');
+        }
+        if found != 0 {
             break;
         }
         skipped += BLOCK;
     }
+    while let Some(word) = bytes.get(skipped..).and_then(|rest| rest.first_chunk()) {
+        if has_special(u64::from_le_bytes(*word)) {
+            break;
+        }
+        skipped += 8;
+    }
+    let is_special = |b: &u8| (*b < 0x20) | (*b == b'"') | (*b == b'\\');
     bytes[skipped..].iter().position(is_special).map(|at| skipped + at)
+}
+
+/// Whether one of the word's bytes has to be escaped.
+///
+/// Source: "Bit Twiddling Hacks", "Determine if a word has a byte less than n". It may also say yes for a word of other bytes,
+/// never no for one that has such a byte.
+fn has_special(word: u64) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let below = |word: u64, n: u64| word.wrapping_sub(ONES * n) & !word;
+    let is = |b: u8| below(word ^ (ONES * u64::from(b)), 1);
+    (below(word, 0x20) | is(b'"') | is(b'\\')) & (ONES * 0x80) != 0
 }
 
 #[cfg(test)]

@@ -98,6 +98,7 @@ impl DynamoDb {
             projection: None,
             count_only: false,
             whole_items,
+            as_json: false,
         };
         let (page, stopped, units) = self.read_ranges(&ranges, place, limit, request).await?;
         let spent = match index {
