@@ -42,7 +42,11 @@ pub fn scope_service(head: &Head) -> Option<&str> {
     let after = |text: &'_ str, mark: &str| text.find(mark).map(|at| at + mark.len());
     let scope = match head.header("authorization") {
         Some(auth) => {
-            let rest = &auth[after(auth, "Credential=")?..];
+            // What every SDK sends; others may have their parts in another order.
+            let rest = match auth.strip_prefix("AWS4-HMAC-SHA256 Credential=") {
+                Some(rest) => rest,
+                None => &auth[after(auth, "Credential=")?..],
+            };
             rest.split([',', ' ']).next()?.split('/').nth(3)?
         }
         None => {

@@ -14,6 +14,7 @@ mod detect;
 mod internal;
 mod request;
 mod server;
+mod timer;
 
 pub use internal::{Internal, InternalReply};
 pub use server::{Gateway, Options, Parts};

@@ -1,7 +1,7 @@
 //! From hyper's types to the wire layer's and back.
 
 use crate::InternalReply;
-use bytes::Bytes;
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body as _, Frame, Incoming};
@@ -83,11 +83,32 @@ impl Intake {
                 Some(self.0.acquire_many(kib).await.map_err(|_| BodyError::Broken)?)
             }
         };
-        match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, bytes_max).collect()).await {
-            Ok(Ok(all)) => Ok(all.to_bytes()),
-            Ok(Err(e)) if e.is::<LengthLimitError>() => Err(BodyError::TooLarge),
-            Ok(Err(_)) | Err(_) => Err(BodyError::Broken),
+        let mut body = body;
+        let begun = match std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut body).poll_frame(cx))).await {
+            // Mostly the whole body came together with the head: nothing to wait for, nothing to put together.
+            Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                Ok(data) if data.len() <= bytes_max && body.is_end_stream() => return Ok(data),
+                Ok(data) => data,
+                Err(_) => Bytes::new(),
+            },
+            Poll::Ready(Some(Err(_))) => return Err(BodyError::Broken),
+            Poll::Ready(None) => return Ok(Bytes::new()),
+            Poll::Pending => Bytes::new(),
+        };
+        let left = bytes_max.checked_sub(begun.len()).ok_or(BodyError::TooLarge)?;
+        let rest = match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, left).collect()).await {
+            Ok(Ok(rest)) => rest,
+            Ok(Err(e)) if e.is::<LengthLimitError>() => return Err(BodyError::TooLarge),
+            Ok(Err(_)) | Err(_) => return Err(BodyError::Broken),
+        };
+        if begun.is_empty() {
+            return Ok(rest.to_bytes());
         }
+        let rest = rest.aggregate();
+        let mut whole = BytesMut::with_capacity(begun.len() + rest.remaining());
+        whole.extend_from_slice(&begun);
+        whole.put(rest);
+        Ok(whole.freeze())
     }
 }
 
@@ -95,8 +116,9 @@ impl Intake {
 pub fn response(reply: Reply) -> hyper::Response<Body> {
     let mut out = hyper::Response::new(whole(reply.body));
     *out.status_mut() = hyper::StatusCode::from_u16(reply.status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
+    out.headers_mut().reserve(reply.headers.len() + 2);
     for (name, value) in reply.headers {
-        match (HeaderName::try_from(name.as_str()), HeaderValue::try_from(value.as_str())) {
+        match (header_name(&name), HeaderValue::try_from(value)) {
             (Ok(n), Ok(v)) => {
                 out.headers_mut().append(n, v);
             }
@@ -105,6 +127,16 @@ pub fn response(reply: Reply) -> hyper::Response<Body> {
         }
     }
     out
+}
+
+/// A header's name; those of every answer are not read again each time.
+fn header_name(name: &str) -> Result<HeaderName, hyper::header::InvalidHeaderName> {
+    Ok(match name {
+        "x-amzn-RequestId" => HeaderName::from_static("x-amzn-requestid"),
+        "x-amz-crc32" => HeaderName::from_static("x-amz-crc32"),
+        "Content-Type" | "content-type" => hyper::header::CONTENT_TYPE,
+        other => HeaderName::try_from(other)?,
+    })
 }
 
 /// An internal page's answer.

@@ -2,6 +2,7 @@
 
 use crate::detect::{Destination, FrontKind, destination};
 use crate::request::{self, Body};
+use crate::timer::ConnectionTimer;
 use crate::{Internal, auth, aws, data};
 use bytes::Bytes;
 use hyper::body::Incoming;
@@ -110,7 +111,7 @@ impl Gateway {
         }
         let gateway = self.clone();
         let mut builder = Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_headers(128);
+        builder.http1().timer(ConnectionTimer::default()).header_read_timeout(HEAD_TIMEOUT).max_headers(128);
         builder.http2().timer(TokioTimer::new()).max_concurrent_streams(256).max_header_list_size(64 * 1024);
         let service = hyper::service::service_fn(move |request| {
             let gateway = gateway.clone();

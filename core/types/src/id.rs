@@ -1,5 +1,6 @@
 //! Account and region names, and the source of random ids.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
@@ -97,12 +98,46 @@ impl dyn Random + '_ {
     }
 }
 
-/// The operating system's random source.
+/// The operating system's random source, asked for many bytes at a time: every request needs an id, and a system call for each
+/// would cost more than all else about it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemRandom;
 
+/// Random bytes that a thread holds ready.
+struct Ready {
+    bytes: [u8; 1024],
+    /// Bytes from here on were not handed out yet.
+    at: usize,
+}
+
+thread_local! {
+    static READY: RefCell<Ready> = const { RefCell::new(Ready { bytes: [0; 1024], at: 1024 }) };
+}
+
+fn ask_system(buf: &mut [u8]) {
+    getrandom::fill(buf).expect("the kernel's random source answers once the system has booted");
+}
+
 impl Random for SystemRandom {
     fn fill(&self, buf: &mut [u8]) {
-        getrandom::fill(buf).expect("the kernel's random source answers once the system has booted");
+        // Long requests are worth a call, and a thread that is ending has no place of its own any more.
+        let small = buf.len() <= 64 && READY.try_with(|ready| ready.borrow_mut().hand_out(buf)).is_ok();
+        if !small {
+            ask_system(buf);
+        }
+    }
+}
+
+impl Ready {
+    fn hand_out(&mut self, buf: &mut [u8]) {
+        if self.at + buf.len() > self.bytes.len() {
+            ask_system(&mut self.bytes);
+            self.at = 0;
+        }
+        let held = &mut self.bytes[self.at..self.at + buf.len()];
+        buf.copy_from_slice(held);
+        // What was handed out may be a secret: it stays nowhere else.
+        held.fill(0);
+        self.at += buf.len();
     }
 }

@@ -2,12 +2,35 @@
 
 use crate::schema::{Kind, Shape};
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{OnceLock, RwLock};
 
 /// Shapes by address, with whether they or anything inside them is constrained. One entry per shape of the tables at most.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
-    constrained: HashMap<usize, bool>,
+    constrained: Constrained,
+}
+
+type Constrained = HashMap<usize, bool, BuildHasherDefault<Spread>>;
+
+/// A hash for addresses of our own tables, which nobody can choose: one multiplication instead of SipHash, several times a
+/// request.
+#[derive(Debug, Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|b| self.write_usize(usize::from(*b)));
+    }
+
+    fn write_usize(&mut self, n: usize) {
+        // The map takes its place from the low bits and its tag from the high ones; addresses differ in the middle.
+        self.0 = (self.0 ^ n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+    }
 }
 
 fn key(shape: &'static Shape) -> usize {
@@ -37,9 +60,10 @@ impl Plan {
 }
 
 /// Shapes refer to each other in circles, so constraints spread along references until nothing changes.
-fn work_out(root: &'static Shape) -> HashMap<usize, bool> {
+fn work_out(root: &'static Shape) -> Constrained {
     let mut reached: Vec<&'static Shape> = vec![root];
-    let mut constrained = HashMap::from([(key(root), requires(root))]);
+    let mut constrained = Constrained::default();
+    constrained.insert(key(root), requires(root));
     let mut at = 0;
     while let Some(shape) = reached.get(at).copied() {
         at += 1;

@@ -190,5 +190,7 @@ impl Canonical<'_> {
 pub(super) fn string_to_sign(amz_date: &str, scope: (&str, &str, &str), canonical_request: &str) -> String {
     let (day, region, service) = scope;
     let hash = sha256_hex(canonical_request.as_bytes());
-    format!("{}\n{amz_date}\n{day}/{region}/{service}/{}\n{hash}", super::ALGORITHM, super::TERMINATOR)
+    let parts =
+        [super::ALGORITHM, "\n", amz_date, "\n", day, "/", region, "/", service, "/", super::TERMINATOR, "\n", &hash];
+    parts.concat()
 }

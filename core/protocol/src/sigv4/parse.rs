@@ -148,7 +148,7 @@ fn parse_header(head: &RequestHead<'_>, value: &str) -> Result<Parsed, Error> {
         ))
     })?;
     let session_token = head.header("x-amz-security-token").map(str::to_owned);
-    let raw = Raw { credential, signed_headers, signature, signed_at, presigned_secs: None, session_token };
+    let raw = Raw { credential, signed_headers, signature, date, signed_at, presigned_secs: None, session_token };
     let mut parsed = raw.read(Error::IncompleteSignature)?;
     parsed.payload = header_payload(head, &parsed.service)?;
     Ok(parsed)
@@ -186,6 +186,8 @@ struct Raw<'a> {
     credential: &'a str,
     signed_headers: &'a str,
     signature: &'a str,
+    /// The time as sent, in whichever form.
+    date: &'a str,
     signed_at: i64,
     presigned_secs: Option<i64>,
     session_token: Option<String>,
@@ -208,7 +210,11 @@ impl Raw<'_> {
                 "Credential should be scoped with a valid terminator: 'aws4_request', not '{terminator}'. "
             )));
         }
-        let amz_date = date::basic(self.signed_at);
+        // Nearly all clients send the basic form: it is not printed again.
+        let amz_date = match date::parse_basic(self.date) {
+            Some(_) => self.date.to_owned(),
+            None => date::basic(self.signed_at),
+        };
         if !amz_date.starts_with(day) || day.len() != 8 {
             return Err(Error::Scope(format!(
                 "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '{day}' != \
@@ -326,6 +332,7 @@ fn parse_query(head: &RequestHead<'_>) -> Result<Parsed, Error> {
         credential,
         signed_headers,
         signature,
+        date,
         signed_at,
         presigned_secs: Some(expires),
         session_token: query.token.clone(),
