@@ -5,7 +5,9 @@
 //! [`fill`] replaces while deploying. Other functions are refused by name.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value as Json;
 
 use crate::error::{Error, at};
 use crate::yaml::{Entry, Node, Pos, Value};
@@ -28,6 +30,8 @@ pub struct Names {
     pub logical: BTreeMap<String, Named>,
     /// Tables whose name is still to be resolved: logical id to the `TableName` node.
     pub tables: BTreeMap<String, Node>,
+    /// Those of them that have a stream.
+    pub streams: BTreeSet<String>,
     open: RefCell<Vec<String>>,
 }
 
@@ -35,6 +39,17 @@ pub struct Names {
 #[must_use]
 pub fn late(logical: &str) -> String {
     format!("\u{1}{logical}\u{1}")
+}
+
+/// As [`fill`], for every text in a document.
+#[must_use]
+pub fn fill_json(json: &Json, known: &BTreeMap<String, String>) -> Json {
+    match json {
+        Json::String(text) => Json::String(fill(text, known)),
+        Json::Array(items) => Json::Array(items.iter().map(|i| fill_json(i, known)).collect()),
+        Json::Object(map) => Json::Object(map.iter().map(|(k, v)| (k.clone(), fill_json(v, known))).collect()),
+        other => other.clone(),
+    }
 }
 
 /// Replaces tokens of [`late`] by what is known now.
@@ -134,7 +149,11 @@ impl Names {
                 "Arn" => {
                     Ok(format!("arn:aws:dynamodb:{}:{}:table/{table}", pseudo("AWS::Region"), pseudo("AWS::AccountId")))
                 }
-                other => Err(at(pos, format!("the attribute `{name}.{other}` is not supported; a table has Arn"))),
+                "StreamArn" if self.streams.contains(name) => Ok(late(&format!("{name}.StreamArn"))),
+                "StreamArn" => Err(at(pos, format!("`{name}.StreamArn`: the table has no StreamSpecification"))),
+                other => {
+                    Err(at(pos, format!("the attribute `{name}.{other}` is not supported; a table has Arn, StreamArn")))
+                }
             };
         }
         let Some(named) = self.logical.get(name) else {
@@ -272,7 +291,11 @@ mod tests {
     fn what_cannot_be_resolved_is_refused() {
         let cases = [
             ("a: 1\nb: !Ref Nope", "! s.yml:2: `Nope` is no resource of this stack"),
-            ("!GetAtt Users.StreamArn", "! s.yml:1: the attribute `Users.StreamArn` is not supported; a table has Arn"),
+            ("!GetAtt Users.StreamArn", "! s.yml:1: `Users.StreamArn`: the table has no StreamSpecification"),
+            (
+                "!GetAtt Users.Name",
+                "! s.yml:1: the attribute `Users.Name` is not supported; a table has Arn, StreamArn",
+            ),
             ("!ImportValue x", "! s.yml:1: `Fn::ImportValue` is not supported"),
             ("!Ref Loop", "! s.yml:1: the name of `Loop` refers to itself"),
         ];

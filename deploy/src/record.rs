@@ -39,6 +39,9 @@ pub struct Record {
     pub tables: Vec<TableRecord>,
     /// Functions.
     pub functions: Vec<FunctionRecord>,
+    /// Event source mappings.
+    #[serde(default)]
+    pub mappings: Vec<MappingRecord>,
     /// REST API.
     pub rest_api: Option<ApiRecord>,
     /// HTTP API.
@@ -65,6 +68,17 @@ pub struct FunctionRecord {
     pub key: String,
     /// Name.
     pub name: String,
+}
+
+/// An event source mapping of a stack.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MappingRecord {
+    /// Id that the cloud gave.
+    pub uuid: String,
+    /// Name of the function.
+    pub function: String,
+    /// ARN of the source.
+    pub source: String,
 }
 
 /// An API of a stack.

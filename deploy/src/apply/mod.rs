@@ -1,7 +1,7 @@
 //! Makes the cloud match a stack, through the AWS APIs and in the order that references need.
 //!
-//! Order: role, log groups, tables, empty APIs (their ids may stand in variables), functions, URLs, routes, and last what is
-//! no longer wanted. Before the first change everything that could be refused is looked at: tables that would have to be
+//! Order: log groups, tables, role (which may name streams of tables), empty APIs (their ids may stand in variables), functions,
+//! URLs, routes, event source mappings, and last what is no longer wanted. Before the first change everything that could be refused is looked at: tables that would have to be
 //! replaced, names that belong to somebody else.
 //!
 //! A second deploy changes in place: code and configuration are updated and awaited, routes are added and moved before old
@@ -9,6 +9,7 @@
 
 mod functions;
 mod http_api;
+mod mappings;
 mod permissions;
 mod remove;
 mod rest_api;
@@ -25,7 +26,8 @@ use serde_json::{Value as Json, json};
 
 use crate::client::{self, Client};
 use crate::error::{Doing, Error};
-use crate::model::{Project, Stack};
+use crate::intrinsics::fill_json;
+use crate::model::{Project, Role, Stack};
 use crate::record::{ApiRecord, Endpoint, FunctionRecord, Record, TableRecord};
 
 pub use remove::remove_all;
@@ -87,12 +89,13 @@ impl Deployer<'_> {
         self.intend(stack);
         self.record.save(self.client).await?;
 
-        for (role, found) in stack.roles.iter().zip(roles) {
-            self.role(role, found).await?;
-        }
         self.log_groups(stack).await?;
         for (table, found) in stack.tables.iter().zip(tables) {
             self.table(table, found).await?;
+        }
+        for (role, found) in stack.roles.iter().zip(roles) {
+            let policy = role.policy.as_ref().map(|p| fill_json(p, &self.late));
+            self.role(&Role { policy, ..role.clone() }, found).await?;
         }
         if let Some(api) = &stack.rest_api {
             self.rest_shell(&stack.name, api).await?;
@@ -112,6 +115,8 @@ impl Deployer<'_> {
             endpoints.extend(self.http_routes(stack, api).await?);
         }
         endpoints.append(&mut self.urls);
+        self.invoke_configs(stack).await?;
+        self.mappings(stack).await?;
         self.remove_unwanted(stack).await?;
         self.record.endpoints = endpoints;
         self.record.outputs =

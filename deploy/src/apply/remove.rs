@@ -38,6 +38,9 @@ impl Deployer<'_> {
             self.remove_api(false).await?;
         }
         self.remove_permissions(stack).await?;
+        if stack.mappings.is_empty() {
+            self.remove_mappings(&[]).await?;
+        }
         for function in self.record.functions.clone() {
             if !stack.functions.iter().any(|f| f.name == function.name) {
                 self.remove_function(&function.name).await?;

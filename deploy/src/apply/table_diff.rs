@@ -41,11 +41,54 @@ pub(super) fn changes(now: &Json, wanted: &Json) -> Result<Vec<Json>, String> {
     if protected(now) != protected(wanted) {
         general.insert("DeletionProtectionEnabled".into(), protected(wanted).into());
     }
+    let class = |t: &Json| {
+        let text = text(t.get("TableClassSummary").unwrap_or(t), "TableClass");
+        if text.is_empty() { "STANDARD" } else { text }.to_owned()
+    };
+    if class(now) != class(wanted) {
+        general.insert("TableClass".into(), class(wanted).into());
+    }
+    if wanted_mode == "PAY_PER_REQUEST" && bounds(now) != bounds(wanted) {
+        let (read, write) = bounds(wanted);
+        let most = json!({ "MaxReadRequestUnits": read, "MaxWriteRequestUnits": write });
+        general.insert("OnDemandThroughput".into(), most);
+    }
+    if let Some(warm) = wanted.get("WarmThroughput").filter(|w| is_warmer(w, now.get("WarmThroughput"))) {
+        general.insert("WarmThroughput".into(), warm.clone());
+    }
     if !general.is_empty() {
         steps.push(Json::Object(general));
     }
+    steps.extend(stream_steps(now, wanted));
     steps.extend(index_steps(now, wanted)?);
     Ok(steps)
+}
+
+/// The bounds of an on-demand table or index, -1 for none.
+fn bounds(table: &Json) -> (i64, i64) {
+    let most = table.get("OnDemandThroughput");
+    let one = |key: &str| most.and_then(|m| m.get(key)).and_then(Json::as_i64).unwrap_or(-1);
+    (one("MaxReadRequestUnits"), one("MaxWriteRequestUnits"))
+}
+
+/// Warm throughput only grows, so less than there is asks for nothing.
+fn is_warmer(wanted: &Json, now: Option<&Json>) -> bool {
+    let units = |of: Option<&Json>, key: &str| of.and_then(|w| w.get(key)).and_then(Json::as_i64).unwrap_or(0);
+    ["ReadUnitsPerSecond", "WriteUnitsPerSecond"].iter().any(|key| units(Some(wanted), key) > units(now, key))
+}
+
+/// A stream with another view is a new stream.
+fn stream_steps(now: &Json, wanted: &Json) -> Vec<Json> {
+    let view = |t: &Json| t.get("StreamSpecification").map_or("", |s| text(s, "StreamViewType")).to_owned();
+    let (old, new) = (view(now), view(wanted));
+    let mut steps = Vec::new();
+    if old != new && !old.is_empty() {
+        steps.push(json!({ "StreamSpecification": { "StreamEnabled": false } }));
+    }
+    if old != new && !new.is_empty() {
+        steps.push(json!({ "StreamSpecification": { "StreamEnabled": true, "StreamViewType": new } }));
+    }
+    steps
 }
 
 /// DynamoDB changes one global index per call.
@@ -58,7 +101,7 @@ fn index_steps(now: &Json, wanted: &Json) -> Result<Vec<Json>, String> {
     let full = wanted.get("GlobalSecondaryIndexes").and_then(Json::as_array);
     for (name, shape) in &new {
         match old.iter().find(|(n, _)| n == name) {
-            Some((_, same)) if same == shape => {}
+            Some((_, same)) if same == shape => steps.extend(throughput_step(now, wanted, name)),
             Some(_) => {
                 return Err(format!(
                     "index {name} changes; remove it in one deploy and add it in the next, or rename it"
@@ -74,6 +117,36 @@ fn index_steps(now: &Json, wanted: &Json) -> Result<Vec<Json>, String> {
         }
     }
     Ok(steps)
+}
+
+/// What changes about the throughput of an index that stays; a table that changes its mode brings its indexes along itself.
+fn throughput_step(now: &Json, wanted: &Json, name: &str) -> Option<Json> {
+    let index = |t: &Json| {
+        let list = t.get("GlobalSecondaryIndexes").and_then(Json::as_array);
+        list.and_then(|l| l.iter().find(|i| text(i, "IndexName") == name)).cloned().unwrap_or_default()
+    };
+    let (old, new) = (index(now), index(wanted));
+    let mut update = Map::new();
+    let units = |i: &Json| {
+        let of = |key: &str| i.get("ProvisionedThroughput").and_then(|p| p.get(key)).and_then(Json::as_i64);
+        (of("ReadCapacityUnits"), of("WriteCapacityUnits"))
+    };
+    if let Some(throughput) = new.get("ProvisionedThroughput").filter(|_| units(&old) != units(&new)) {
+        update.insert("ProvisionedThroughput".into(), throughput.clone());
+    }
+    if text(wanted, "BillingMode") == "PAY_PER_REQUEST" && bounds(&old) != bounds(&new) {
+        let (read, write) = bounds(&new);
+        let most = json!({ "MaxReadRequestUnits": read, "MaxWriteRequestUnits": write });
+        update.insert("OnDemandThroughput".into(), most);
+    }
+    if let Some(warm) = new.get("WarmThroughput").filter(|w| is_warmer(w, old.get("WarmThroughput"))) {
+        update.insert("WarmThroughput".into(), warm.clone());
+    }
+    if update.is_empty() {
+        return None;
+    }
+    update.insert("IndexName".into(), name.into());
+    Some(json!({ "GlobalSecondaryIndexUpdates": [{ "Update": update }] }))
 }
 
 fn billing(now: &Json) -> &str {
@@ -165,6 +238,16 @@ mod tests {
                 json!({ "GlobalSecondaryIndexes": [gsi("a", "ALL"), gsi("b", "ALL")] }),
                 json!({ "GlobalSecondaryIndexes": [gsi("b", "ALL")] }),
                 r#"[{"GlobalSecondaryIndexUpdates":[{"Delete":{"IndexName":"a"}}]}]"#,
+            ),
+            (
+                json!({ "StreamSpecification": { "StreamEnabled": true, "StreamViewType": "KEYS_ONLY" } }),
+                json!({ "StreamSpecification": { "StreamEnabled": true, "StreamViewType": "NEW_IMAGE" } }),
+                r#"[{"StreamSpecification":{"StreamEnabled":false}},{"StreamSpecification":{"StreamEnabled":true,"StreamViewType":"NEW_IMAGE"}}]"#,
+            ),
+            (
+                json!({ "WarmThroughput": { "ReadUnitsPerSecond": 12000, "WriteUnitsPerSecond": 4000 } }),
+                json!({ "TableClass": "STANDARD_INFREQUENT_ACCESS", "WarmThroughput": { "ReadUnitsPerSecond": 1 } }),
+                r#"[{"TableClass":"STANDARD_INFREQUENT_ACCESS"}]"#,
             ),
             (
                 json!({ "GlobalSecondaryIndexes": [gsi("a", "ALL")] }),

@@ -65,7 +65,58 @@ impl Deployer<'_> {
                 self.table_tags(table, text(&now, "TableArn")).await?;
             }
         }
-        self.ttl(table).await
+        self.ttl(table).await?;
+        self.recovery(table).await?;
+        let now = self.describe(name).await?.unwrap_or_default();
+        self.table_policy(table, text(&now, "TableArn")).await?;
+        let stream = text(&now, "LatestStreamArn");
+        if !stream.is_empty() {
+            self.late.insert(format!("{}.StreamArn", table.logical), stream.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Point-in-time recovery as the file has it; off where it says nothing.
+    async fn recovery(&mut self, table: &Table) -> Result<(), Error> {
+        let name = &table.name;
+        let doing = || format!("setting the point-in-time recovery of table {name}");
+        let now = self.dynamodb("DescribeContinuousBackups", &json!({ "TableName": name })).await.doing(doing)?;
+        let now = now.pointer("/ContinuousBackupsDescription/PointInTimeRecoveryDescription").cloned();
+        let now = now.unwrap_or_default();
+        let is_on = text(&now, "PointInTimeRecoveryStatus") == "ENABLED";
+        let wanted = table.recovery.as_ref().filter(|r| r.is_enabled);
+        let days = wanted.and_then(|r| r.days);
+        let is_same_period = days.is_none_or(|d| now.get("RecoveryPeriodInDays").and_then(Json::as_i64) == Some(d));
+        if is_on == wanted.is_some() && (!is_on || is_same_period) {
+            return Ok(());
+        }
+        self.step(doing());
+        let mut specification = json!({ "PointInTimeRecoveryEnabled": wanted.is_some() });
+        if let Some(days) = days {
+            specification["RecoveryPeriodInDays"] = days.into();
+        }
+        let input = json!({ "TableName": name, "PointInTimeRecoverySpecification": specification });
+        self.dynamodb("UpdateContinuousBackups", &input).await.map(|_| ()).doing(doing)
+    }
+
+    /// The table's resource policy as the file has it; none where it says nothing.
+    async fn table_policy(&mut self, table: &Table, arn: &str) -> Result<(), Error> {
+        let doing = || format!("setting the policy of table {}", table.name);
+        let now = match self.dynamodb("GetResourcePolicy", &json!({ "ResourceArn": arn })).await {
+            Ok(now) => serde_json::from_str::<Json>(text(&now, "Policy")).ok(),
+            Err(e) if e.code() == Some("PolicyNotFoundException") => None,
+            Err(e) => return Err(e).doing(doing),
+        };
+        let done = match &table.policy {
+            wanted if *wanted == now => return Ok(()),
+            Some(policy) => {
+                self.step(doing());
+                let input = json!({ "ResourceArn": arn, "Policy": policy.to_string() });
+                self.dynamodb("PutResourcePolicy", &input).await
+            }
+            None => self.dynamodb("DeleteResourcePolicy", &json!({ "ResourceArn": arn })).await,
+        };
+        done.map(|_| ()).doing(doing)
     }
 
     async fn await_table(&mut self, name: &str) -> Result<(), Error> {

@@ -1,9 +1,9 @@
-//! `events` of a function: `http`, `httpApi` and `url`.
+//! `events` of a function: `http`, `httpApi`, `url` and `stream`.
 
 use serde::Serialize;
 
 use super::provider::only_false;
-use super::{Cors, Url};
+use super::{Cors, Mapping, Url, mapping};
 use crate::error::{Error, at};
 use crate::table::{Table, nearest, text};
 use crate::yaml::{Node, Pos, Value};
@@ -14,7 +14,6 @@ const OTHERS: &[&str] = &[
     "sqs",
     "sns",
     "s3",
-    "stream",
     "dynamodb",
     "kinesis",
     "eventBridge",
@@ -92,6 +91,8 @@ pub enum Event {
     },
     /// A URL of the function's own.
     Url(Url),
+    /// A stream of changes.
+    Stream(Mapping),
 }
 
 /// Reads one entry of `events`; `name` is the dotted name of the list.
@@ -116,11 +117,13 @@ impl Event {
                 Some(url) => Ok(Self::Url(url)),
                 None => Err(at(&entry.at, format!("`{name}: false` asks for nothing; remove it"))),
             },
-            other if OTHERS.contains(&other) => {
-                Err(at(&entry.at, format!("the event `{other}` is not supported yet; supported: http, httpApi, url")))
-            }
+            "stream" => mapping::stream(&entry.node, &name).map(Self::Stream),
+            other if OTHERS.contains(&other) => Err(at(
+                &entry.at,
+                format!("the event `{other}` is not supported yet; supported: http, httpApi, url, stream"),
+            )),
             other => {
-                let hint = nearest(other, &["http", "httpApi", "url"]);
+                let hint = nearest(other, &["http", "httpApi", "url", "stream"]);
                 let hint = hint.map_or(String::new(), |n| format!("; did you mean `{n}`?"));
                 Err(at(&entry.at, format!("unknown event `{other}`{hint}")))
             }

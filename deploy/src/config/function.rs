@@ -2,7 +2,7 @@
 
 use super::provider::{environment, retention, role_arn};
 use super::top::check_name;
-use super::{Cors, Event, Package, Payload};
+use super::{Cors, Event, InvokeConfig, Package, Payload, mapping};
 use crate::error::{Error, at};
 use crate::table::Table;
 use crate::yaml::{Entry, Node, Pos, Value};
@@ -14,10 +14,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("tracing", "tracing is not served yet"),
     ("provisionedConcurrency", "provisioned concurrency is not served yet"),
     ("snapStart", "SnapStart is not served yet"),
-    ("destinations", "destinations are not served yet"),
     ("onError", "dead-letter queues are not served yet"),
-    ("maximumRetryAttempts", "settings of asynchronous invocation are not served yet"),
-    ("maximumEventAge", "settings of asynchronous invocation are not served yet"),
     ("fileSystemConfig", "shared file systems are not served"),
     ("kmsKeyArn", "encryption keys are not served yet"),
     ("awsKmsKeyArn", "encryption keys are not served yet"),
@@ -75,6 +72,8 @@ pub struct Function {
     pub events: Vec<Event>,
     /// `package`.
     pub package: Option<Package>,
+    /// How it is called asynchronously.
+    pub invoke: Option<InvokeConfig>,
 }
 
 /// A function URL.
@@ -147,6 +146,7 @@ impl Function {
             url: table.get("url").map(|n| Url::read(n, &format!("{path}.url"))).transpose()?.flatten(),
             events: Vec::new(),
             package: table.get("package").map(|n| Package::read(n, &format!("{path}.package"), true)).transpose()?,
+            invoke: mapping::invoke_of(&mut table)?,
         };
         if let Some(name) = &function.name {
             let place = table.get("name").map_or(&entry.at, |n| &n.at);

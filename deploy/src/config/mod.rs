@@ -7,6 +7,7 @@
 mod cors;
 mod event;
 mod function;
+mod mapping;
 mod package;
 mod provider;
 mod resources;
@@ -15,14 +16,16 @@ mod top;
 pub use cors::Cors;
 pub use event::{Event, Payload};
 pub use function::{Function, Url, UrlAuth};
+pub use mapping::{InvokeConfig, Mapping};
 pub use package::Package;
 pub use provider::{HttpApi, Iam, Provider, RestApi};
-pub use resources::{Table, Ttl};
+pub use resources::{Recovery, Resource, Table, Ttl};
 pub use top::{read, read_service_name};
 
 pub(crate) use event::read as read_event;
 pub(crate) use function::default_name;
-pub(crate) use resources::{output as read_output, resource as read_table};
+pub(crate) use mapping::{invoke as read_invoke, sam as read_sam_stream};
+pub(crate) use resources::{output as read_output, resource as read_resource};
 
 /// A whole serverless.yml.
 #[derive(Clone, Debug)]
@@ -37,6 +40,10 @@ pub struct Service {
     pub package: Package,
     /// `resources.Resources` of type `AWS::DynamoDB::Table`.
     pub tables: Vec<Table>,
+    /// `resources.Resources` of type `AWS::Lambda::EventSourceMapping`.
+    pub mappings: Vec<Mapping>,
+    /// `resources.Resources` of type `AWS::Lambda::EventInvokeConfig`.
+    pub invoke_configs: Vec<InvokeConfig>,
     /// `resources.Outputs`: name and value.
     pub outputs: Vec<(String, String)>,
 }

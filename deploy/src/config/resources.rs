@@ -1,9 +1,10 @@
-//! `resources`: CloudFormation for DynamoDB tables, and outputs.
+//! `resources`: CloudFormation for DynamoDB tables, event source mappings and settings of asynchronous invocation, and outputs.
 
 use serde_json::{Map, Value as Json, json};
 
 use super::provider::only_false;
 use super::top::merged;
+use super::{InvokeConfig, Mapping, mapping};
 use crate::error::{Error, at};
 use crate::table::{Table as Reader, nearest, text};
 use crate::yaml::{Entry, Node, Pos};
@@ -19,6 +20,10 @@ pub struct Table {
     pub create: Json,
     /// Expiry of items.
     pub ttl: Option<Ttl>,
+    /// Point-in-time recovery.
+    pub recovery: Option<Recovery>,
+    /// `ResourcePolicy`.
+    pub policy: Option<Json>,
     /// `DeletionPolicy: Retain`: it stays when it leaves the file or the stack is removed.
     pub is_retained: bool,
 }
@@ -32,13 +37,38 @@ pub struct Ttl {
     pub is_enabled: bool,
 }
 
-/// Name and value of each output.
-type Outputs = Vec<(String, String)>;
+/// `PointInTimeRecoverySpecification`.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Recovery {
+    /// Whether it is on.
+    pub is_enabled: bool,
+    /// How many days it goes back.
+    pub days: Option<i64>,
+}
 
-/// Tables and outputs of `resources`, whose value may be a list of parts.
-pub(super) fn read(node: Option<&Node>) -> Result<(Vec<Table>, Outputs), Error> {
-    let (mut tables, mut outputs) = (Vec::new(), Vec::new());
-    let Some(node) = node else { return Ok((tables, outputs)) };
+/// One of `Resources`.
+pub enum Resource {
+    /// `AWS::DynamoDB::Table`.
+    Table(Box<Table>),
+    /// `AWS::Lambda::EventSourceMapping`.
+    Mapping(Mapping),
+    /// `AWS::Lambda::EventInvokeConfig`.
+    InvokeConfig(InvokeConfig),
+}
+
+/// What `resources` holds.
+#[derive(Default)]
+pub(super) struct Found {
+    pub tables: Vec<Table>,
+    pub mappings: Vec<Mapping>,
+    pub invoke_configs: Vec<InvokeConfig>,
+    pub outputs: Vec<(String, String)>,
+}
+
+/// Reads `resources`, whose value may be a list of parts.
+pub(super) fn read(node: Option<&Node>) -> Result<Found, Error> {
+    let mut found = Found::default();
+    let Some(node) = node else { return Ok(found) };
     merged(Some(node), "resources")?;
     let parts = match &node.value {
         crate::yaml::Value::Seq(items) => items.iter().collect(),
@@ -50,12 +80,16 @@ pub(super) fn read(node: Option<&Node>) -> Result<(Vec<Table>, Outputs), Error> 
         top.choice("AWSTemplateFormatVersion", &["2010-09-09"])?;
         for part in merged(top.get("Resources"), "resources.Resources")? {
             for entry in part {
-                tables.push(resource(entry)?);
+                match resource(entry)? {
+                    Resource::Table(table) => found.tables.push(*table),
+                    Resource::Mapping(mapping) => found.mappings.push(mapping),
+                    Resource::InvokeConfig(config) => found.invoke_configs.push(config),
+                }
             }
         }
         for part in merged(top.get("Outputs"), "resources.Outputs")? {
             for entry in part {
-                outputs.push(output(entry)?);
+                found.outputs.push(output(entry)?);
             }
         }
         top.finish(&[
@@ -66,12 +100,12 @@ pub(super) fn read(node: Option<&Node>) -> Result<(Vec<Table>, Outputs), Error> 
             ("Transform", "transforms are not served"),
         ])?;
     }
-    for (i, table) in tables.iter().enumerate() {
-        if tables.iter().take(i).any(|t: &Table| t.logical == table.logical) {
+    for (i, table) in found.tables.iter().enumerate() {
+        if found.tables.iter().take(i).any(|t: &Table| t.logical == table.logical) {
             return Err(at(&table.at, format!("the resource `{}` is there twice", table.logical)));
         }
     }
-    Ok((tables, outputs))
+    Ok(found)
 }
 
 /// One of `Outputs`.
@@ -88,31 +122,45 @@ pub(crate) fn output(entry: &Entry) -> Result<(String, String), Error> {
     Ok((entry.key.clone(), value))
 }
 
-/// One resource, which must be a table.
-pub(crate) fn resource(entry: &Entry) -> Result<Table, Error> {
+const TYPES: &[&str] = &["AWS::DynamoDB::Table", "AWS::Lambda::EventSourceMapping", "AWS::Lambda::EventInvokeConfig"];
+
+/// One resource of a type that is served.
+pub(crate) fn resource(entry: &Entry) -> Result<Resource, Error> {
     let name = format!("resources.Resources.{}", entry.key);
     let mut outer = Reader::new(&entry.node, &name)?;
     let kind = outer.need("Type")?;
     let type_name = text(kind, &format!("{name}.Type"))?;
-    if type_name != "AWS::DynamoDB::Table" {
-        let hint =
-            nearest(&type_name, &["AWS::DynamoDB::Table"]).map_or("", |_| "; did you mean `AWS::DynamoDB::Table`?");
+    if !TYPES.contains(&type_name.as_str()) {
+        let hint = nearest(&type_name, TYPES).map_or_else(String::new, |n| format!("; did you mean `{n}`?"));
         let text = format!("the resource type `{type_name}` of `{}` is not supported yet{hint}", entry.key);
         return Err(at(&kind.at, text));
     }
     let policies = ["Delete", "Retain", "RetainExceptOnCreate"];
-    let deletion = outer.choice("DeletionPolicy", &policies)?;
-    // A table that would have to be replaced is refused, so nothing is ever replaced.
-    outer.choice("UpdateReplacePolicy", &policies)?;
     outer.texts_or_text("DependsOn")?;
     let properties = outer.need("Properties")?;
-    let (create, ttl) = table(properties, &format!("{name}.Properties"))?;
-    outer.finish(&[("Condition", "conditions are not served yet"), ("Metadata", "it would have no effect")])?;
-    let is_retained = deletion.is_some_and(|p| p != "Delete");
-    Ok(Table { logical: entry.key.clone(), at: entry.at.clone(), create, ttl, is_retained })
+    let name = format!("{name}.Properties");
+    let read = match type_name.as_str() {
+        "AWS::Lambda::EventSourceMapping" => Resource::Mapping(mapping::resource(properties, &name)?),
+        "AWS::Lambda::EventInvokeConfig" => Resource::InvokeConfig(mapping::invoke(properties, &name, true)?),
+        _ => {
+            let deletion = outer.choice("DeletionPolicy", &policies)?;
+            // A table that would have to be replaced is refused, so nothing is ever replaced.
+            outer.choice("UpdateReplacePolicy", &policies)?;
+            let mut table = table(properties, &name, entry)?;
+            table.is_retained = deletion.is_some_and(|p| p != "Delete");
+            Resource::Table(Box::new(table))
+        }
+    };
+    outer.finish(&[
+        ("Condition", "conditions are not served yet"),
+        ("Metadata", "it would have no effect"),
+        ("DeletionPolicy", "only tables may outlive their stack"),
+        ("UpdateReplacePolicy", "only tables may outlive their stack"),
+    ])?;
+    Ok(read)
 }
 
-fn table(node: &Node, name: &str) -> Result<(Json, Option<Ttl>), Error> {
+fn table(node: &Node, name: &str, entry: &Entry) -> Result<Table, Error> {
     let mut t = Reader::new(node, name)?;
     let mut create = Map::new();
     if let Some(table_name) = t.text("TableName")? {
@@ -154,26 +202,69 @@ fn table(node: &Node, name: &str) -> Result<(Json, Option<Ttl>), Error> {
         create.insert("Tags".into(), tags);
     }
     let ttl = t.get("TimeToLiveSpecification").map(|n| ttl(n, name)).transpose()?;
-    for (key, inner) in
-        [("SSESpecification", "SSEEnabled"), ("PointInTimeRecoverySpecification", "PointInTimeRecoveryEnabled")]
-    {
+    if let Some(node) = t.get("StreamSpecification") {
+        let mut part = Reader::new(node, format!("{name}.StreamSpecification"))?;
+        part.need("StreamViewType")?;
+        let views = ["KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES"];
+        let view = part.choice("StreamViewType", &views)?;
+        part.finish(&[("ResourcePolicy", "resource policies of streams are not served by a deploy yet")])?;
+        create.insert("StreamSpecification".into(), json!({ "StreamEnabled": true, "StreamViewType": view }));
+    }
+    put(&mut create, "TableClass", t.choice("TableClass", &["STANDARD", "STANDARD_INFREQUENT_ACCESS"])?);
+    limits(&mut t, &mut create)?;
+    let recovery = t.get("PointInTimeRecoverySpecification").map(|n| recovery(n, name)).transpose()?;
+    let policy = t.get("ResourcePolicy").map(|n| policy(n, name)).transpose()?;
+    for (key, inner) in [("SSESpecification", "SSEEnabled"), ("ContributorInsightsSpecification", "Enabled")] {
         if let Some(node) = t.get(key) {
             let mut part = Reader::new(node, format!("{name}.{key}"))?;
             only_false(&mut part, inner, "it is not served yet")?;
-            part.finish(&[("SSEType", "it is not served yet"), ("KMSMasterKeyId", "it is not served yet")])?;
+            let why = "it is not served yet";
+            part.finish(&[("SSEType", why), ("KMSMasterKeyId", why), ("Mode", why)])?;
         }
     }
-    t.choice("TableClass", &["STANDARD"])?;
     t.finish(&[
-        ("StreamSpecification", "streams are not served yet"),
-        ("KinesisStreamSpecification", "streams are not served yet"),
+        ("KinesisStreamSpecification", "Kinesis is not served yet"),
         ("ImportSourceSpecification", "imports are not served yet"),
-        ("ContributorInsightsSpecification", "contributor insights are not served"),
-        ("OnDemandThroughput", "limits of on-demand throughput are not served yet"),
-        ("WarmThroughput", "warm throughput is not served"),
-        ("ResourcePolicy", "resource policies of tables are not served yet"),
     ])?;
-    Ok((Json::Object(create), ttl))
+    let (logical, at) = (entry.key.clone(), entry.at.clone());
+    Ok(Table { logical, at, create: Json::Object(create), ttl, recovery, policy, is_retained: false })
+}
+
+/// `OnDemandThroughput` and `WarmThroughput` of a table or index.
+fn limits(table: &mut Reader<'_>, into: &mut Map<String, Json>) -> Result<(), Error> {
+    const PARTS: [(&str, [&str; 2], i64); 2] = [
+        ("OnDemandThroughput", ["MaxReadRequestUnits", "MaxWriteRequestUnits"], -1),
+        ("WarmThroughput", ["ReadUnitsPerSecond", "WriteUnitsPerSecond"], 1),
+    ];
+    for (key, names, least) in PARTS {
+        let name = table.name(key);
+        let Some(node) = table.get(key) else { continue };
+        let mut inner = Reader::new(node, name)?;
+        let mut out = Map::new();
+        for name in names {
+            if let Some(n) = inner.int(name, least, i64::MAX)? {
+                out.insert(name.into(), n.into());
+            }
+        }
+        inner.finish(&[])?;
+        into.insert(key.into(), Json::Object(out));
+    }
+    Ok(())
+}
+
+fn recovery(node: &Node, name: &str) -> Result<Recovery, Error> {
+    let mut inner = Reader::new(node, format!("{name}.PointInTimeRecoverySpecification"))?;
+    let is_enabled = inner.flag("PointInTimeRecoveryEnabled")?.unwrap_or(false);
+    let days = inner.int("RecoveryPeriodInDays", 1, 35)?;
+    inner.finish(&[])?;
+    Ok(Recovery { is_enabled, days })
+}
+
+fn policy(node: &Node, name: &str) -> Result<Json, Error> {
+    let mut inner = Reader::new(node, format!("{name}.ResourcePolicy"))?;
+    let document = inner.need("PolicyDocument")?.to_json();
+    inner.finish(&[])?;
+    Ok(document)
 }
 
 fn put(map: &mut Map<String, Json>, key: &str, value: Option<String>) {
@@ -192,11 +283,7 @@ fn each(
     let read = |(i, node): (usize, &Node)| {
         let mut item = Reader::new(node, format!("{name}.{i}"))?;
         let out = one(&mut item)?;
-        item.finish(&[
-            ("ContributorInsightsSpecification", "contributor insights are not served"),
-            ("OnDemandThroughput", "limits of on-demand throughput are not served yet"),
-            ("WarmThroughput", "warm throughput is not served"),
-        ])?;
+        item.finish(&[("ContributorInsightsSpecification", "contributor insights are not served")])?;
         Ok(Json::Object(out))
     };
     table.list(key)?.iter().enumerate().map(read).collect::<Result<Vec<_>, _>>().map(Json::Array)
@@ -243,6 +330,7 @@ fn index(table: &mut Reader<'_>, is_global: bool) -> Result<Map<String, Json>, E
     out.insert("Projection".into(), Json::Object(kept));
     if is_global {
         throughput(table, &mut out)?;
+        limits(table, &mut out)?;
     }
     Ok(out)
 }

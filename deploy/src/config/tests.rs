@@ -36,7 +36,7 @@ fn unknown_and_unsupported_keys_name_file_line_and_key() {
         ),
         (
             "functions:\n  f:\n    handler: a.b\n    events:\n      - schedule: rate(1 minute)",
-            "serverless.yml:8: the event `schedule` is not supported yet; supported: http, httpApi, url",
+            "serverless.yml:8: the event `schedule` is not supported yet; supported: http, httpApi, url, stream",
         ),
         (
             "functions:\n  f:\n    handler: a.b\n    events:\n      - htpp: GET x",
@@ -142,6 +142,7 @@ fn events_in_their_short_and_long_forms() {
         ("httpApi: '* /users'", "ANY /users"),
         ("httpApi: {path: '*'}", "$default"),
         ("httpApi: {path: users, method: post}", "POST /users"),
+        ("stream: 'arn:aws:dynamodb:r:1:table/t/stream/x'", "arn:aws:dynamodb:r:1:table/t/stream/x"),
     ];
     for (event, expected) in cases {
         let service = service(&format!("functions:\n  f:\n    handler: a.b\n    events:\n      - {event}"));
@@ -149,6 +150,7 @@ fn events_in_their_short_and_long_forms() {
             Event::Http { method, path, .. } => format!("{method} {path}"),
             Event::HttpApi { route, .. } => route.clone(),
             Event::Url(_) => "url".into(),
+            Event::Stream(stream) => stream.source.clone(),
         };
         assert_eq!(found, expected, "{event}");
     }

@@ -49,10 +49,11 @@ pub fn read(root: &Node) -> Result<Service, Error> {
             functions.push(Function::read(entry)?);
         }
     }
-    let (tables, outputs) = resources::read(top.get("resources"))?;
+    let found = resources::read(top.get("resources"))?;
     top.finish(REFUSED)?;
     twice(&functions)?;
-    Ok(Service { name, provider, functions, package, tables, outputs })
+    let resources::Found { tables, mappings, invoke_configs, outputs } = found;
+    Ok(Service { name, provider, functions, package, tables, mappings, invoke_configs, outputs })
 }
 
 fn service_name(top: &mut Table<'_>) -> Result<String, Error> {

@@ -11,6 +11,7 @@
 //! Pure: no I/O, no ids that only the cloud gives.
 
 mod api;
+mod events;
 mod names;
 mod project;
 
@@ -19,10 +20,12 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
-use crate::config::{self, Cors, Payload, Service, Ttl, UrlAuth};
+use crate::config::{self, Cors, Payload, Recovery, Service, Ttl, UrlAuth};
 use crate::error::{Error, at};
 use crate::yaml::Pos;
 
+pub(crate) use events::invoked;
+pub use events::{InvokeConfig, Mapping};
 pub(crate) use names::{Known, table_name};
 pub use project::{Project, Settings, load};
 
@@ -50,6 +53,10 @@ pub struct Stack {
     pub tables: Vec<Table>,
     /// Functions.
     pub functions: Vec<Function>,
+    /// What reads streams for functions.
+    pub mappings: Vec<Mapping>,
+    /// How functions are called asynchronously, where it is said.
+    pub invoke_configs: Vec<InvokeConfig>,
     /// REST API of the `http` events.
     pub rest_api: Option<RestApi>,
     /// HTTP API of the `httpApi` events.
@@ -71,6 +78,8 @@ impl Stack {
             log_groups: Vec::new(),
             tables: Vec::new(),
             functions: Vec::new(),
+            mappings: Vec::new(),
+            invoke_configs: Vec::new(),
             rest_api: None,
             http_api: None,
             outputs: Vec::new(),
@@ -117,6 +126,10 @@ pub struct Table {
     pub create: Json,
     /// Expiry of items.
     pub ttl: Option<Ttl>,
+    /// Point-in-time recovery.
+    pub recovery: Option<Recovery>,
+    /// Resource policy.
+    pub policy: Option<Json>,
     /// Stays when the stack goes.
     pub is_retained: bool,
 }
@@ -250,6 +263,8 @@ pub(crate) fn expand(service: &Service, at_file: &Pos, known: &Known) -> Result<
         roles: role.into_iter().collect(),
         log_groups,
         tables,
+        mappings: events::mappings(service, known)?,
+        invoke_configs: events::invoke_configs(service, known)?,
         functions,
         rest_api: api::rest(service, &known.stage)?,
         http_api: api::http(service, &known.stage)?,
@@ -279,6 +294,7 @@ fn role(service: &Service, at_file: &Pos, known: &Known) -> Result<Role, Error> 
         }),
         json!({ "Effect": "Allow", "Action": ["logs:PutLogEvents"], "Resource": arns("*:*") }),
     ];
+    statements.extend(events::statements(service, known));
     statements.extend(iam.statements.iter().cloned());
     let mut tags = tags_of(service, known, &[]);
     tags.extend(iam.tags.iter().cloned());
@@ -348,7 +364,15 @@ fn table(t: &config::Table, known: &Known) -> Result<Table, Error> {
     if let Some(map) = create.as_object_mut() {
         map.insert("TableName".into(), name.clone().into());
     }
-    Ok(Table { logical: t.logical.clone(), name, create, ttl: t.ttl.clone(), is_retained: t.is_retained })
+    Ok(Table {
+        logical: t.logical.clone(),
+        name,
+        create,
+        ttl: t.ttl.clone(),
+        recovery: t.recovery.clone(),
+        policy: t.policy.clone(),
+        is_retained: t.is_retained,
+    })
 }
 
 #[cfg(test)]

@@ -71,6 +71,9 @@ pub(crate) fn known(root: &Node, stage: &str, region: &str, account: &str) -> Re
         let written = entry.node.get("Properties").and_then(|p| p.get("TableName")).filter(|n| !n.is_null());
         let name = written.cloned().unwrap_or_else(|| Node::new(&entry.at, Value::Str(table_name(&stack, &entry.key))));
         names.tables.insert(entry.key.clone(), name);
+        if entry.node.get("Properties").and_then(|p| p.get("StreamSpecification")).is_some() {
+            names.streams.insert(entry.key.clone());
+        }
     }
     let (stage, region, account) = (stage.to_owned(), region.to_owned(), account.to_owned());
     Ok(Known { stack, stage, region, account, role_name, role_path, functions, names })

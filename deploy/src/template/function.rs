@@ -4,13 +4,15 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::policy::{self, Policies};
-use crate::config::{Cors, Event, Function, Package, Payload, Url, UrlAuth, read_event};
+use crate::config::{Cors, Event, Function, Package, Payload, Url, UrlAuth, read_event, read_invoke, read_sam_stream};
 use crate::error::{Error, at};
-use crate::model::{Known, Role, lambda_trust};
+use crate::model::{Known, Role, invoked, lambda_trust};
 use crate::table::Table;
 use crate::yaml::{Entry, Node, Value};
 
 const BASIC: &str = "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole";
+/// What SAM adds for functions that read DynamoDB streams.
+const STREAM_READER: &str = "arn:aws:iam::aws:policy/service-role/AWSLambdaDynamoDBExecutionRole";
 
 const REFUSED: &[(&str, &str)] = &[
     ("InlineCode", "put the code into a file"),
@@ -24,7 +26,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("ProvisionedConcurrencyConfig", "provisioned concurrency is not served yet"),
     ("SnapStart", "SnapStart is not served yet"),
     ("DeadLetterQueue", "dead-letter queues are not served yet"),
-    ("EventInvokeConfig", "settings of asynchronous invocation are not served yet"),
     ("KmsKeyArn", "encryption keys are not served yet"),
     ("FileSystemConfigs", "shared file systems are not served"),
     ("LoggingConfig", "log formats are not served yet"),
@@ -101,7 +102,7 @@ pub(super) fn read(entry: &Entry, general: Option<&Node>, known: &Known) -> Resu
         return Err(at(&entry.at, format!("`{name}`: `Policies` have no effect beside `Role`; remove one of them")));
     }
     let tags = table.scalars("Tags")?;
-    let role = role_arn.is_none().then(|| role(known, &entry.key, policies.unwrap_or_default(), &tags));
+    let has_role = role_arn.is_some();
     let default_arn = format!("arn:aws:iam::{}:role/{}", known.account, role_name(&known.stack, &entry.key));
     let mut function = Function {
         key: entry.key.clone(),
@@ -118,7 +119,7 @@ pub(super) fn read(entry: &Entry, general: Option<&Node>, known: &Known) -> Resu
         reserved_concurrency: table.int("ReservedConcurrentExecutions", 0, 100_000)?,
         ephemeral_mb: ephemeral(&mut table)?,
         architecture: architecture(&mut table)?,
-        tags,
+        tags: tags.clone(),
         log_retention_days: None,
         // SAM leaves the log group to the first invocation.
         is_unlogged: true,
@@ -126,9 +127,23 @@ pub(super) fn read(entry: &Entry, general: Option<&Node>, known: &Known) -> Resu
         url: table.get("FunctionUrlConfig").map(|n| url(n, &format!("{name}.FunctionUrlConfig"))).transpose()?,
         events: Vec::new(),
         package: Some(code(&mut table)?),
+        invoke: match table.get("EventInvokeConfig") {
+            Some(node) => Some(read_invoke(node, &format!("{name}.EventInvokeConfig"), false)?),
+            None => None,
+        },
     };
     events(&mut table, &mut function)?;
     table.finish(REFUSED)?;
+    let mut policies = policies.unwrap_or_default();
+    let reads = function.events.iter().any(|e| matches!(e, Event::Stream(_)));
+    if reads && !policies.managed.iter().any(|a| a == STREAM_READER) {
+        policies.managed.push(STREAM_READER.to_owned());
+    }
+    let targets: Vec<String> = function.invoke.iter().flat_map(|c| invoked(&c.input, known)).collect();
+    if !targets.is_empty() {
+        policies.statements.push(json!({ "Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": targets }));
+    }
+    let role = (!has_role).then(|| role(known, &entry.key, policies, &tags));
     Ok((function, role))
 }
 
@@ -247,10 +262,15 @@ fn events(table: &mut Table<'_>, function: &mut Function) -> Result<(), Error> {
                 let method = inner.text("Method")?.unwrap_or_else(|| "*".into());
                 event("httpApi", &format!("{method} {path}"), entry, &name)?
             }
+            Some("DynamoDB") => {
+                let mapping = read_sam_stream(properties, &format!("{name}.Properties"))?;
+                function.events.push(Event::Stream(mapping));
+                continue;
+            }
             other => {
                 let other = other.unwrap_or_default();
-                let text =
-                    format!("the event type `{other}` of `{name}` is not supported yet; supported: Api, HttpApi");
+                let supported = "supported: Api, HttpApi, DynamoDB";
+                let text = format!("the event type `{other}` of `{name}` is not supported yet; {supported}");
                 return Err(at(&kind.at, text));
             }
         };

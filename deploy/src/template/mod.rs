@@ -1,7 +1,7 @@
 //! SAM templates: `template.yaml` as the same typed service that serverless.yml gives.
 //!
-//! Served: `AWS::Serverless::Function` with `Api` and `HttpApi` events on the implicit APIs, `AWS::Serverless::SimpleTable`,
-//! `AWS::DynamoDB::Table`, `Parameters`, `Globals.Function` and `Outputs`. Other types and sections are refused by name.
+//! Served: `AWS::Serverless::Function` with `Api` and `HttpApi` events on the implicit APIs and `DynamoDB` events,
+//! `AWS::Serverless::SimpleTable`, `AWS::DynamoDB::Table`, `AWS::Lambda::EventSourceMapping`, `AWS::Lambda::EventInvokeConfig`, `Parameters`, `Globals.Function` and `Outputs`. Other types and sections are refused by name.
 //! Defaults are SAM's (128 MiB, 3 s, stage `Prod`), each function gets a role of its own as SAM has it.
 //!
 //! The stack is named `<folder>-<stage>`; `Parameters` take `--param NAME=VALUE`.
@@ -11,14 +11,20 @@ mod policy;
 
 use std::collections::BTreeMap;
 
-use crate::config::{self, HttpApi, Iam, Provider, RestApi, Service};
+use crate::config::{self, HttpApi, Iam, Provider, Resource, RestApi, Service};
 use crate::error::{Error, at};
 use crate::intrinsics::{Named, Names, late};
 use crate::model::{Known, Role};
 use crate::table::{Table, nearest};
 use crate::yaml::{Entry, Node, Value};
 
-const TYPES: &[&str] = &["AWS::Serverless::Function", "AWS::Serverless::SimpleTable", "AWS::DynamoDB::Table"];
+const TYPES: &[&str] = &[
+    "AWS::Serverless::Function",
+    "AWS::Serverless::SimpleTable",
+    "AWS::DynamoDB::Table",
+    "AWS::Lambda::EventSourceMapping",
+    "AWS::Lambda::EventInvokeConfig",
+];
 /// Stage of the implicit REST API.
 const STAGE: &str = "Prod";
 
@@ -61,6 +67,7 @@ pub(crate) fn read(root: &Node, place: &Place<'_>) -> Result<Template, Error> {
     let globals = top.get("Globals").map(|n| known.names.resolve(n)).transpose()?;
     let defaults = globals.as_ref().map(function::globals).transpose()?.flatten();
     let (mut functions, mut tables, mut roles) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut mappings, mut invoke_configs) = (Vec::new(), Vec::new());
     for entry in entries(top.need("Resources")?)? {
         let node = known.names.resolve(&entry.node)?;
         let entry = Entry { node, ..entry.clone() };
@@ -70,8 +77,14 @@ pub(crate) fn read(root: &Node, place: &Place<'_>) -> Result<Template, Error> {
                 functions.push(function);
                 roles.extend(role);
             }
-            "AWS::Serverless::SimpleTable" => tables.push(config::read_table(&simple_table(&entry)?)?),
-            _ => tables.push(config::read_table(&entry)?),
+            other => {
+                let entry = if other == "AWS::Serverless::SimpleTable" { simple_table(&entry)? } else { entry };
+                match config::read_resource(&entry)? {
+                    Resource::Table(table) => tables.push(*table),
+                    Resource::Mapping(mapping) => mappings.push(mapping),
+                    Resource::InvokeConfig(config) => invoke_configs.push(config),
+                }
+            }
         }
     }
     let outputs = match top.get("Outputs") {
@@ -94,6 +107,8 @@ pub(crate) fn read(root: &Node, place: &Place<'_>) -> Result<Template, Error> {
         functions,
         package: config::Package { is_individual: true, keeps_dev_dependencies: true, ..config::Package::default() },
         tables,
+        mappings,
+        invoke_configs,
         outputs,
     };
     Ok(Template { service, known, roles })
@@ -173,6 +188,9 @@ fn names(root: &Node, top: &mut Table<'_>, place: &Place<'_>) -> Result<Known, E
             Some("AWS::Serverless::SimpleTable" | "AWS::DynamoDB::Table") => {
                 let generated = || Node::new(&entry.at, Value::Str(crate::model::table_name(&stack, &entry.key)));
                 names.tables.insert(entry.key.clone(), property("TableName").unwrap_or_else(generated));
+                if property("StreamSpecification").is_some() {
+                    names.streams.insert(entry.key.clone());
+                }
             }
             _ => {}
         }
@@ -253,10 +271,10 @@ fn simple_table(entry: &Entry) -> Result<Entry, Error> {
             map.insert("Tags".into(), tags.into());
         }
     }
-    table.finish(&[
-        ("SSESpecification", "it is not served yet"),
-        ("PointInTimeRecoverySpecification", "it is not served yet"),
-    ])?;
+    if let Some(node) = table.get("PointInTimeRecoverySpecification") {
+        json["PointInTimeRecoverySpecification"] = node.to_json();
+    }
+    table.finish(&[("SSESpecification", "it is not served yet")])?;
     let mut whole = vec![
         Entry {
             key: "Type".into(),

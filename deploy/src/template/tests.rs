@@ -56,7 +56,7 @@ fn what_is_not_served_names_its_line() {
             format!(
                 "{function}      Events:\n        S:\n          Type: Schedule\n          Properties: {{Schedule: rate(1 minute)}}"
             ),
-            "template.yaml:10: the event type `Schedule` of `Resources.F.Properties.Events.S` is not supported yet; supported: Api, HttpApi",
+            "template.yaml:10: the event type `Schedule` of `Resources.F.Properties.Events.S` is not supported yet; supported: Api, HttpApi, DynamoDB",
         ),
         (
             format!("{function}      Policies: [DynamoDBCrudPolcy: {{TableName: x}}]"),

@@ -89,6 +89,89 @@ fn hello_examples() {
     assert!(again["endpoints"][0]["url"].is_string(), "{again}");
 }
 
+#[test]
+fn changes_of_a_table_reach_a_function() {
+    let server = Server::start();
+    let deployed = server.squall(&["deploy", &example("orders-python")]).ok();
+    let put = endpoint(&deployed, "PUT", "/orders/{id}").replace("{id}", "1");
+    let history = endpoint(&deployed, "GET", "/orders/{id}/history").replace("{id}", "1");
+    for state in ["new", "paid", "sent"] {
+        let (order, status) = curled(&["-X", "PUT", &put, "-d", &format!(r#"{{"state":"{state}"}}"#)]);
+        assert_eq!((status.as_str(), &order["state"]), ("200", &state.into()), "{order}");
+    }
+    let expected = serde_json::json!(["- > new", "new > paid", "paid > sent"]);
+    squall_testkit::until("the history has three lines", || (curled(&[&history]).0 == expected).then_some(()));
+    let mappings = || {
+        let query = "EventSourceMappings[].[UUID,State,BatchSize]";
+        server.aws(&["lambda", "list-event-source-mappings", "--query", query]).json()
+    };
+    let first = mappings();
+    assert_eq!((&first[0][1], &first[0][2]), (&"Enabled".into(), &25.into()), "{first}");
+    server.squall(&["deploy", &example("orders-python")]).ok();
+    assert_eq!(mappings(), first, "a second deploy changes nothing");
+    server.squall(&["rm", "orders-python-dev"]).ok();
+    assert_eq!(mappings(), serde_json::json!([]));
+}
+
+const SAM: &str = "Transform: AWS::Serverless-2016-10-31
+Resources:
+  Items:
+    Type: AWS::DynamoDB::Table
+    Properties:
+      TableName: Items
+      BillingMode: PAY_PER_REQUEST
+      AttributeDefinitions: [{ AttributeName: id, AttributeType: S }]
+      KeySchema: [{ AttributeName: id, KeyType: HASH }]
+      StreamSpecification: { StreamViewType: NEW_IMAGE }
+      PointInTimeRecoverySpecification: { PointInTimeRecoveryEnabled: true }
+  Hear:
+    Type: AWS::Serverless::Function
+    Properties:
+      Handler: handler.hear
+      Runtime: nodejs20.x
+      Events:
+        Change: { Type: DynamoDB, Properties: { Stream: !GetAtt Items.StreamArn, StartingPosition: TRIM_HORIZON, BatchSize: 7 } }
+      EventInvokeConfig: { MaximumRetryAttempts: 1 }
+";
+
+#[test]
+fn sam_templates_have_streams_too() {
+    let server = Server::start();
+    let folder = server.scratch().join("heard");
+    fs::create_dir_all(&folder).expect("make the service");
+    let hear = "exports.hear = async (event) => console.log('HEARD ' + event.Records[0].dynamodb.Keys.id.S);";
+    fs::write(folder.join("handler.js"), hear).expect("write the handler");
+    let template = folder.join("template.yaml");
+    let path = folder.display().to_string();
+    fs::write(&template, SAM).expect("write the template");
+    server.squall(&["deploy", &path]).ok();
+    let item = r#"{"id":{"S":"one"}}"#;
+    server.aws(&["dynamodb", "put-item", "--table-name", "Items", "--item", item]).ok();
+    squall_testkit::until("the function has heard of it", || {
+        let query = ["logs", "filter-log-events", "--log-group-name", "/aws/lambda/heard-dev-Hear"];
+        let found = server.aws(&[&query[..], &["--filter-pattern", "HEARD", "--query", "events[].message"]].concat());
+        found.stdout.contains("HEARD one").then_some(())
+    });
+    let recovery = ["dynamodb", "describe-continuous-backups", "--table-name", "Items"];
+    assert!(server.aws(&recovery).ok().contains(r#""PointInTimeRecoveryStatus": "ENABLED""#));
+    let invoke = ["lambda", "get-function-event-invoke-config", "--function-name", "heard-dev-Hear"];
+    assert_eq!(server.aws(&invoke).json()["MaximumRetryAttempts"], 1);
+    // What is no longer said goes back to what it would have been.
+    let less = SAM.replace(", BatchSize: 7", "").replace("      EventInvokeConfig: { MaximumRetryAttempts: 1 }\n", "");
+    let less = less
+        .replace("StreamViewType: NEW_IMAGE }", "StreamViewType: KEYS_ONLY }")
+        .replace("Enabled: true", "Enabled: false");
+    fs::write(&template, less).expect("write the template");
+    server.squall(&["deploy", &path]).ok();
+    server.aws(&invoke).fails(&["ResourceNotFoundException"]);
+    assert!(server.aws(&recovery).ok().contains(r#""PointInTimeRecoveryStatus": "DISABLED""#));
+    let mappings = server.aws(&["lambda", "list-event-source-mappings"]).json();
+    let all = mappings["EventSourceMappings"].as_array().expect("mappings");
+    assert_eq!((all.len(), &all[0]["BatchSize"]), (1, &100.into()), "{mappings}");
+    let table = server.aws(&["dynamodb", "describe-table", "--table-name", "Items"]).json();
+    assert_eq!(all[0]["EventSourceArn"], table["Table"]["LatestStreamArn"], "the new stream is read");
+}
+
 /// A service folder in the server's scratch space.
 fn service(server: &Server, name: &str, yml: &str, handler: &str) -> PathBuf {
     let folder = server.scratch().join(name);
