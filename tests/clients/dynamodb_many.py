@@ -1,5 +1,7 @@
 """DynamoDB Query, Scan, batches and transactions through boto3."""
 
+import hashlib
+
 import boto3
 from boto3.dynamodb.conditions import Attr, Key
 
@@ -135,6 +137,23 @@ def test_scan_whole_and_in_segments():
         Segment=3,
         TotalSegments=3,
     )
+
+
+def test_partitions_are_in_the_order_of_the_service():
+    it = kit.name("table")
+    db.create_table(
+        TableName=it,
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    names = ["3635", "228", "1668", "3435", "hello", "1", "2", "ß"]
+    for name in names:
+        db.put_item(TableName=it, Item={"pk": {"S": name}})
+    order = sorted(names, key=lambda name: hashlib.md5(b"Outliers" + name.encode()).digest())
+    equal([i["pk"]["S"] for i in db.scan(TableName=it)["Items"]], order)
+    first = db.scan(TableName=it, Segment=0, TotalSegments=4096)
+    equal([i["pk"]["S"] for i in first["Items"]], ["3635", "228"])
 
 
 def test_bad_queries_are_refused():

@@ -1,7 +1,11 @@
 //! Primary keys: what a table's or index's key schema asks of an item, and the ordered bytes that stand for a key.
 //!
-//! Shapes: [`KeySchema`] names one or two attributes with their types; [`KeyBytes`] is a 16-byte hash of the partition
-//! key's value (the whole value is in the item) and the sort key's value as bytes that order as the values order.
+//! Shapes: [`KeySchema`] names one or two attributes with their types; [`KeyBytes`] is a hash of the partition key's value
+//! (the whole value is in the item) and the sort key's value as bytes that order as the values order.
+//!
+//! The hash begins with four bytes of the one that the service itself puts partitions in order by: MD5 of a fixed word and
+//! the value's bytes. So scans, segments and ties in an index come in the service's order, which applications have come to
+//! see (and tests to expect). Alone it would let a hostile caller make two keys meet: sixteen bytes of SHA-256 follow it.
 //!
 //! Invariant: two keys are equal exactly when their bytes are equal, as far as SHA-256 goes.
 
@@ -32,11 +36,20 @@ pub struct KeySchema {
     pub range: Option<KeyAttribute>,
 }
 
+/// The hash that stands for a partition key: [`PLACE_BYTES`] of the service's own, then SHA-256.
+pub type HashBytes = [u8; PLACE_BYTES + 16];
+
+/// Bytes of a place: where the service has a key in its order.
+pub const PLACE_BYTES: usize = 4;
+
+/// What the service hashes before a key's bytes.
+const PLACE_WORD: &[u8] = b"Outliers";
+
 /// A key as ordered bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KeyBytes {
     /// Hash of the partition key's value.
-    pub hash: [u8; 16],
+    pub hash: HashBytes,
     /// The sort key's value in order; empty without a sort key.
     pub range: Vec<u8>,
 }
@@ -119,6 +132,11 @@ impl KeySchema {
         Some(KeyBytes { hash, range })
     }
 
+    /// Where the service has an item among those that are equal in an index: after a hash of the whole primary key.
+    pub fn place(&self, item: &Item) -> [u8; PLACE_BYTES] {
+        place(self.attributes().filter_map(|a| item.get(&a.name)))
+    }
+
     /// Only the key attributes of an item.
     pub fn project(&self, item: &Item) -> Item {
         let pick = |a: &KeyAttribute| item.get(&a.name).map(|v| (a.name.clone(), v.clone()));
@@ -153,8 +171,8 @@ pub fn check_range_size(value: &Value) -> Result<(), Error> {
     ))
 }
 
-/// The hash that stands for a partition key's value: of its type and its ordered bytes, so that `1` and `1.0` agree.
-pub fn hash_bytes(value: &Value) -> [u8; 16] {
+/// The hash that stands for a partition key's value: of its type and its bytes, so that `1` and `1.0` agree.
+pub fn hash_bytes(value: &Value) -> HashBytes {
     let mut hasher = Sha256::new();
     match value {
         Value::S(s) => {
@@ -170,9 +188,31 @@ pub fn hash_bytes(value: &Value) -> [u8; 16] {
             hasher.update(sort_bytes(other));
         }
     }
-    let digest = hasher.finalize();
-    let mut out = [0; 16];
-    out.copy_from_slice(&digest[..16]);
+    let mut out = HashBytes::default();
+    let (first, rest) = out.split_at_mut(PLACE_BYTES);
+    first.copy_from_slice(&place(std::iter::once(value)));
+    rest.copy_from_slice(&hasher.finalize()[..16]);
+    out
+}
+
+/// The beginning of the service's hash of key values.
+fn place<'v>(values: impl Iterator<Item = &'v Value>) -> [u8; PLACE_BYTES] {
+    use md5::Digest as _;
+    let mut hasher = md5::Md5::new_with_prefix(PLACE_WORD);
+    for value in values {
+        match value {
+            Value::S(s) => hasher.update(s.as_bytes()),
+            Value::B(b) => hasher.update(b),
+            Value::N(n) => {
+                let mut bytes = Vec::with_capacity(24);
+                n.service_bytes(&mut bytes);
+                hasher.update(&bytes);
+            }
+            _ => {}
+        }
+    }
+    let mut out = [0; PLACE_BYTES];
+    out.copy_from_slice(&hasher.finalize()[..PLACE_BYTES]);
     out
 }
 
@@ -225,6 +265,18 @@ mod tests {
             &[("pk", s(&"x".repeat(2049))), ("sk", n(1))],
             &format!("{invalid}Size of hashkey has exceeded the maximum size limit of2048 bytes"),
         );
+    }
+
+    #[test]
+    fn partitions_are_in_the_order_of_the_service() {
+        // As the service scans a table of such texts.
+        let mut all: Vec<String> = (0..10_000).map(|n| n.to_string()).collect();
+        all.sort_by_key(|text| hash_bytes(&Value::S(text.clone())));
+        let first: Vec<&str> = all.iter().take(200).map(String::as_str).filter(|t| t.len() < 5).collect();
+        let at = |text: &str| first.iter().position(|t| *t == text);
+        let known = ["3635", "228", "1668", "3435"].map(at);
+        assert!(known.iter().all(Option::is_some) && known.is_sorted(), "{known:?}");
+        assert_ne!(hash_bytes(&Value::N(1.into())), hash_bytes(&Value::S("1".into())));
     }
 
     #[test]

@@ -187,6 +187,32 @@ impl Number {
         out.push(flip);
     }
 
+    /// Appends the bytes that the service has the number in: a head of sign and exponent of a hundred, then digit pairs, each
+    /// plus one, or taken from 101 for a negative number, which ends with 102 where there is room.
+    pub fn service_bytes(&self, out: &mut Vec<u8>) {
+        if self.is_zero() {
+            out.push(0x80);
+            return;
+        }
+        let mut digits = self.mantissa().to_string().into_bytes();
+        let exponent = self.magnitude() + 1;
+        let padded = exponent.rem_euclid(2);
+        if padded == 1 {
+            digits.insert(0, b'0');
+        }
+        // From -64 for the smallest hundred; the sign is in the highest bit.
+        let head = ((exponent + padded) / 2 - 64) as u8;
+        out.push(if self.negative { !head } else { head });
+        let pairs = digits.len().div_ceil(2);
+        for pair in digits.chunks(2) {
+            let value = (pair[0] - b'0') * 10 + pair.get(1).map_or(0, |d| d - b'0');
+            out.push(if self.negative { 101 - value } else { value + 1 });
+        }
+        if self.negative && pairs < 20 {
+            out.push(102);
+        }
+    }
+
     /// Appends the compact storage form: a head (sign, length of the mantissa), the exponent, the mantissa's bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let mantissa = self.mantissa();

@@ -180,7 +180,10 @@ pub fn index_changes(
 /// The row that an index has for an item; `None` when the item lacks the index's key.
 pub fn index_row(table: &Table, index: &Index, primary: &KeyBytes, item: &Item) -> Option<(Key, Vec<u8>)> {
     let key = index.schema.bytes(item)?;
-    Some((tables::index_row(index.id, &key, primary), codec::encode(&index.project(&table.schema, item))))
+    Some((
+        tables::index_row(index.id, &key, primary, table.schema.place(item)),
+        codec::encode(&index.project(&table.schema, item)),
+    ))
 }
 
 /// Checks the size and nesting of an item that is to be put, which need no table.

@@ -3,8 +3,8 @@
 //! | kind | resource | slot | rest | value |
 //! |---|---|---|---|---|
 //! | definition | the room's constant | 0 | region, name | [`crate::table::Table`] |
-//! | item | table id | from the hash | hash of the partition key (16), sort key | item |
-//! | index row | index id | from the hash | hash of the index's partition key (16), its sort key as text, hash of the primary key (16) | projected item |
+//! | item | table id | from the hash | hash of the partition key (20), sort key | item |
+//! | index row | index id | from the hash | hash of the index's partition key (20), its sort key as text, the service's hash of the primary key (4), hash of the primary key (16) | projected item |
 //! | garbage | the room's constant | 0 | kind, resource id | empty: rows of a deleted table or index are to be removed |
 //! | stream | the room's constant | 0 | ARN | [`crate::features::Stream`] |
 //! | log's low mark | log id | part | | number up to which changes are gone |
@@ -19,8 +19,8 @@
 
 use crate::expr::ast::Compare;
 use crate::expr::keycond::RangeCondition;
-use crate::key::{KeyBytes, sort_bytes};
-use squall_store::{Key, Kind, Part, hash16, slot_of};
+use crate::key::{HashBytes, KeyBytes, PLACE_BYTES, sort_bytes};
+use squall_store::{Key, Kind, Part, hash16};
 use squall_types::Millis;
 use std::ops::Bound;
 
@@ -75,9 +75,14 @@ pub fn item(table: u64, key: &KeyBytes) -> Key {
     Rows::Table(table).partition(&key.hash).raw(&key.range)
 }
 
-/// Where an index keeps an item: `key` is the index's, `primary` the table's.
-pub fn index_row(index: u64, key: &KeyBytes, primary: &KeyBytes) -> Key {
-    Rows::Index(index).element(&key.hash, &key.range).raw(&primary_hash(primary))
+/// Where an index keeps an item: `key` is the index's, `primary` the table's, `place` the service's for the item.
+pub fn index_row(index: u64, key: &KeyBytes, primary: &KeyBytes, place: [u8; PLACE_BYTES]) -> Key {
+    Rows::Index(index).element(&key.hash, &key.range).raw(&place).raw(&primary_hash(primary))
+}
+
+/// The slot of a partition: of the beginning of its hash.
+fn slot(hash: &HashBytes) -> u16 {
+    u16::from_be_bytes([hash[0], hash[1]])
 }
 
 fn primary_hash(primary: &KeyBytes) -> [u8; 16] {
@@ -185,7 +190,7 @@ pub fn moved(row: &Key, table: u64) -> Key {
 
 /// Where it is marked that a restore has undone the changes of an item.
 pub fn undone(id: u64, primary: &KeyBytes) -> Key {
-    Key::new(UNDONE, id, slot_of(&primary.hash)).raw(&primary_hash(primary))
+    Key::new(UNDONE, id, slot(&primary.hash)).raw(&primary_hash(primary))
 }
 
 /// Where a transaction's token is remembered.
@@ -210,9 +215,9 @@ impl Rows {
     }
 
     /// The prefix of the rows with one partition key.
-    pub fn partition(self, hash: &[u8; 16]) -> Key {
+    pub fn partition(self, hash: &HashBytes) -> Key {
         let (kind, id) = self.kind();
-        Key::new(kind, id, slot_of(hash)).raw(hash)
+        Key::new(kind, id, slot(hash)).raw(hash)
     }
 
     /// The rows of one part of `total`, in key order.
@@ -225,7 +230,7 @@ impl Rows {
     }
 
     /// A table's whole key, or all that an index row's key has before the primary key's hash.
-    fn element(self, hash: &[u8; 16], range: &[u8]) -> Key {
+    fn element(self, hash: &HashBytes, range: &[u8]) -> Key {
         match self {
             Rows::Table(_) => self.partition(hash).raw(range),
             _ => self.partition(hash).text(range),
@@ -233,7 +238,7 @@ impl Rows {
     }
 
     /// The rows of one partition key whose sort key fits the condition.
-    pub fn range(self, hash: &[u8; 16], condition: Option<&RangeCondition>) -> (Bound<Key>, Bound<Key>) {
+    pub fn range(self, hash: &HashBytes, condition: Option<&RangeCondition>) -> (Bound<Key>, Bound<Key>) {
         let partition = self.partition(hash);
         let end = partition.prefix_end();
         let start = Bound::Included(partition);
@@ -276,7 +281,7 @@ impl Rows {
     }
 
     /// The prefix of the elements whose sort key begins so.
-    fn begun(self, hash: &[u8; 16], prefix: &[u8]) -> Key {
+    fn begun(self, hash: &HashBytes, prefix: &[u8]) -> Key {
         match self {
             Rows::Table(_) => self.partition(hash).raw(prefix),
             _ => {
@@ -323,18 +328,18 @@ mod tests {
                 (RangeCondition::Compare(compare, _), ..) => compares(&sort, *compare, &a),
                 _ => unreachable!("texts only"),
             };
-            let hash = [9; 16];
+            let hash = [9; 20];
             let key = KeyBytes { hash, range: sort_bytes(&sort) };
             let row = match rows {
                 Rows::Table(id) => item(id, &key),
                 Rows::Index(id) | Rows::Expiry(id) | Rows::Undone(id) => {
-                    index_row(id, &key, &KeyBytes { hash: [r.next() as u8; 16], range: vec![1] })
+                    index_row(id, &key, &KeyBytes { hash: [r.next() as u8; 20], range: vec![1] }, [r.next() as u8; 4])
                 }
             };
             let range = rows.range(&hash, Some(&condition));
             assert_eq!(range.contains(&row), fits, "{rows:?} {condition:?} {sort:?}");
             assert!(rows.range(&hash, None).contains(&row));
-            let other = rows.partition(&[10; 16]).raw(b"a");
+            let other = rows.partition(&[10; 20]).raw(b"a");
             assert!(!range.contains(&other));
         }
     }
@@ -344,10 +349,10 @@ mod tests {
         let mut r = Random::new(32);
         for total in [1u64, 2, 3, 7, 1000, 65_536, 1_000_000] {
             for _ in 0..20 {
-                let mut hash = [0u8; 16];
+                let mut hash = [0u8; 20];
                 hash[..8].copy_from_slice(&r.next().to_be_bytes());
                 let row = item(5, &KeyBytes { hash, range: vec![] });
-                let slot = u64::from(slot_of(&hash));
+                let slot = u64::from(slot(&hash));
                 // Only the segments around the row's own can hold it.
                 let near = slot * total / SLOTS;
                 let held = (near.saturating_sub(20)..(near + 20).min(total))

@@ -140,6 +140,23 @@ fn sizes_follow_digit_pairs() {
     }
 }
 
+#[test]
+fn the_bytes_of_the_service_are_those_of_its_number_format() {
+    for (text, expected) in [
+        ("0", &[0x80][..]),
+        ("1", &[0xc1, 2]),
+        ("123", &[0xc2, 2, 24]),
+        ("-123", &[0x3d, 100, 78, 102]),
+        ("0.1", &[0xc0, 11]),
+        ("0.01", &[0xc0, 2]),
+        ("1200", &[0xc2, 13]),
+    ] {
+        let mut out = Vec::new();
+        Number::parse(text).expect("a number").service_bytes(&mut out);
+        assert_eq!(out, expected, "{text}");
+    }
+}
+
 /// What the number is by a decimal library, or why the service does not store it.
 fn by_library(value: &bigdecimal::BigDecimal) -> Result<String, NumberError> {
     let value = value.normalized();
