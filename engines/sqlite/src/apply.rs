@@ -10,6 +10,7 @@ use squall_store::{
 };
 use squall_types::Millis;
 
+use crate::cache::{Changes, Record};
 use crate::inbox::is_fallible;
 use crate::{queues, streams};
 
@@ -59,18 +60,24 @@ impl Touched {
 pub(crate) fn txn(
     conn: &Connection,
     txn: Txn,
-    stamp: Stamp,
-    now: Millis,
+    (stamp, now): (Stamp, Millis),
     touched: &mut Touched,
+    changes: &mut Changes,
 ) -> Outcome<Result<Committed>> {
-    match attempt(conn, txn, stamp, now, touched) {
+    match attempt(conn, txn, (stamp, now), touched, changes) {
         Ok(done) => Ok(Ok(done)),
         Err(Fail::Refused(error)) => Ok(Err(error)),
         Err(Fail::Broken(error)) => Err(Fail::Broken(error)),
     }
 }
 
-fn attempt(conn: &Connection, txn: Txn, stamp: Stamp, now: Millis, touched: &mut Touched) -> Outcome<Committed> {
+fn attempt(
+    conn: &Connection,
+    txn: Txn,
+    (stamp, now): (Stamp, Millis),
+    touched: &mut Touched,
+    changes: &mut Changes,
+) -> Outcome<Committed> {
     if let Some(id) = &txn.id {
         let known = conn
             .prepare_cached("select ver from done where id = ?1")?
@@ -81,7 +88,7 @@ fn attempt(conn: &Connection, txn: Txn, stamp: Stamp, now: Millis, touched: &mut
         }
     }
     for (key, ver) in txn.guards {
-        if version(conn, &key, now)? != Some(ver) {
+        if !guards(conn, &key, ver, now, changes)? {
             return Err(Error::Guard(key).into());
         }
     }
@@ -98,7 +105,7 @@ fn attempt(conn: &Connection, txn: Txn, stamp: Stamp, now: Millis, touched: &mut
         muts.extend(more);
         limits::mutations(&muts)?;
     }
-    let mut run = Run { conn, now, stamp, handles: Vec::new(), removed: 0, touched };
+    let mut run = Run { conn, now, stamp, handles: Vec::new(), removed: 0, touched, changes };
     if muts.iter().skip(1).any(is_fallible) {
         run.all_or_nothing(muts)?;
     } else {
@@ -113,6 +120,18 @@ fn attempt(conn: &Connection, txn: Txn, stamp: Stamp, now: Millis, touched: &mut
         ])?;
     }
     Ok(Committed { stamp, reply, handles, removed })
+}
+
+/// Whether a guard's row has this version. Most writes of a table have the same guard, which is looked up once.
+fn guards(conn: &Connection, key: &Key, ver: Stamp, now: Millis, changes: &mut Changes) -> rusqlite::Result<bool> {
+    if let Some(known) = changes.version(key) {
+        return Ok(known == ver);
+    }
+    let found = record(conn, key, now)?;
+    if let Some(Record { ver, exp: None, .. }) = &found {
+        changes.remember(key.clone(), *ver);
+    }
+    Ok(found.is_some_and(|record| record.ver == ver))
 }
 
 fn holds(conn: &Connection, check: &Check, now: Millis) -> rusqlite::Result<bool> {
@@ -134,7 +153,7 @@ fn version(conn: &Connection, key: &Key, now: Millis) -> rusqlite::Result<Option
 }
 
 /// A live row, with its expiry.
-fn record(conn: &Connection, key: &Key, now: Millis) -> rusqlite::Result<Option<(Bytes, Stamp, Option<i64>)>> {
+pub(crate) fn record(conn: &Connection, key: &Key, now: Millis) -> rusqlite::Result<Option<Record>> {
     let sql =
         if key.is_ix() { "select v, ver, exp from ix where k = ?1" } else { "select v, ver, exp from kv where k = ?1" };
     let mut statement: CachedStatement<'_> = conn.prepare_cached(sql)?;
@@ -144,12 +163,13 @@ fn record(conn: &Connection, key: &Key, now: Millis) -> rusqlite::Result<Option<
     if !is_live(exp.map(Millis), now) {
         return Ok(None);
     }
-    Ok(Some((Bytes::copy_from_slice(row.get_ref(0)?.as_blob()?), Stamp(row.get(1)?), exp)))
+    let value = Bytes::copy_from_slice(row.get_ref(0)?.as_blob()?);
+    Ok(Some(Record { value, ver: Stamp(row.get(1)?), exp }))
 }
 
 /// A live row.
 pub(crate) fn row(conn: &Connection, key: &Key, now: Millis) -> rusqlite::Result<Option<Row>> {
-    Ok(record(conn, key, now)?.map(|(value, ver, _)| Row { key: key.clone(), value, ver }))
+    Ok(record(conn, key, now)?.map(|Record { value, ver, .. }| Row { key: key.clone(), value, ver }))
 }
 
 /// Writes a row.
@@ -172,6 +192,7 @@ struct Run<'c> {
     handles: Vec<Handle>,
     removed: u64,
     touched: &'c mut Touched,
+    changes: &'c mut Changes,
 }
 
 impl Run<'_> {
@@ -193,6 +214,11 @@ impl Run<'_> {
 
     fn one(&mut self, mutation: Mutation) -> Outcome<()> {
         let conn = self.conn;
+        match &mutation {
+            Mutation::Put { key, .. } | Mutation::Delete(key) | Mutation::Add { key, .. } => self.changes.row(key),
+            Mutation::DeleteRange { .. } => self.changes.rows(),
+            _ => {}
+        }
         match mutation {
             Mutation::Put { key, value, expires } => put(conn, &key, &value, self.stamp, expires.map(|at| at.0))?,
             Mutation::Delete(key) => {
@@ -223,10 +249,10 @@ impl Run<'_> {
 
     fn add(&mut self, key: Key, delta: i64, min: i64, max: i64) -> Outcome<()> {
         let live = record(self.conn, &key, self.now)?;
-        let now = envelope::open_counter(live.as_ref().map(|(value, ..)| value.as_ref()))?;
+        let now = envelope::open_counter(live.as_ref().map(|live| live.value.as_ref()))?;
         match now.checked_add(delta).filter(|sum| (min..=max).contains(sum)) {
             Some(sum) => {
-                let exp = live.and_then(|(.., exp)| exp);
+                let exp = live.and_then(|live| live.exp);
                 Ok(put(self.conn, &key, &envelope::seal_counter(sum), self.stamp, exp)?)
             }
             None => Err(Error::Bounds { key, now }.into()),

@@ -23,6 +23,7 @@ use squall_types::{Clock, Millis};
 use tokio::sync::oneshot;
 
 use crate::apply::{self, Fail, Outcome, Touched};
+use crate::cache::Changes;
 use crate::dump;
 use crate::inbox::{Inbox, Job, Lease, Waiter};
 use crate::keeper::Keeper;
@@ -80,6 +81,7 @@ pub(crate) struct Committer {
     pub stamp: i64,
     pub synchronous: bool,
     pub parked: Parked,
+    pub changes: Changes,
     pub backlog: VecDeque<Job>,
 }
 
@@ -162,6 +164,7 @@ impl Committer {
             conn.wal_hook(Some(note_wal));
             return Some(conn);
         }
+        self.changes.forget();
         match schema::writer(&self.path) {
             Ok(conn) => {
                 conn.wal_hook(Some(note_wal));
@@ -195,7 +198,8 @@ impl Committer {
                 return self.lost(conn, batch, rusqlite::Error::InvalidQuery);
             }
         }
-        if let Err(error) = conn.prepare_cached("commit").and_then(|mut commit| commit.execute([])) {
+        let committed = self.changes.commit(|| conn.prepare_cached("commit").and_then(|mut commit| commit.execute([])));
+        if let Err(error) = committed {
             if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
                 return self.lost(conn, batch, error);
             }
@@ -247,7 +251,7 @@ impl Committer {
                 let stamp = self.next_stamp();
                 // The answer is booked before anything can break, so that it is given in any case.
                 batch.answers.push(Answer::Commit(reply, Err(Error::Unknown)));
-                let done = apply::txn(conn, txn, stamp, batch.now, &mut batch.touched)?;
+                let done = apply::txn(conn, txn, (stamp, batch.now), &mut batch.touched, &mut self.changes)?;
                 if let Some(Answer::Commit(_, result)) = batch.answers.last_mut() {
                     *result = done;
                 }
@@ -303,6 +307,7 @@ impl Committer {
 
     /// Nothing of the batch happened. `Err`: the connection is not to be used again.
     fn lost(&mut self, conn: &Connection, batch: Batch, error: rusqlite::Error) -> rusqlite::Result<()> {
+        self.changes.forget();
         let rolled_back = conn.is_autocommit() || conn.execute_batch("rollback").is_ok();
         for answer in batch.answers {
             answer.refuse(if rolled_back { refusal(&error) } else { Error::Unknown });
@@ -324,7 +329,8 @@ impl Committer {
                 let done = dump::import(conn, &mut records, first);
                 self.stamp = first + 1;
                 let end = if done.is_ok() { "commit" } else { "rollback" };
-                let ended = conn.execute_batch(end);
+                self.changes.rows();
+                let ended = self.changes.commit(|| conn.execute_batch(end));
                 let unknown = |_| Error::Unknown;
                 drop(reply.send(done.and_then(|()| ended.map_err(unknown))));
             }

@@ -8,6 +8,7 @@
 
 mod apply;
 mod backup;
+mod cache;
 mod committer;
 mod dump;
 mod inbox;
@@ -31,8 +32,8 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 use squall_store::engine::Signals;
 use squall_store::{
-    Change, ClaimSpec, Claimed, Committed, Consistency, Error, Part, Queue, ReadOp, ReadOut, Record, Result, State,
-    Txn, limits,
+    Change, ClaimSpec, Claimed, Committed, Consistency, Error, Key, Part, Queue, ReadOp, ReadOut, Record, Result, Row,
+    State, Txn, limits,
 };
 use squall_types::{Clock, Millis};
 use tokio::sync::{mpsc, oneshot};
@@ -40,6 +41,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use backup::restore;
 pub use schema::OpenError;
 
+use cache::{Cache, Changes};
 use committer::Committer;
 use inbox::{Inbox, Job, Waiter};
 use keeper::Keeper;
@@ -62,6 +64,7 @@ struct Inner {
     parts: Arc<Signals<Part>>,
     quick: Pool,
     long: Pool,
+    cache: Arc<Cache>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Released last, after the threads have ended.
     _lock: Mutex<Connection>,
@@ -79,6 +82,7 @@ impl Sqlite {
         let stamp = schema::first_stamp(&conn, clock.now()).map_err(OpenError::sqlite(&path))?;
         let (inbox, keeper) = (Arc::new(Inbox::default()), Arc::new(Keeper::default()));
         let parts = Arc::new(Signals::default());
+        let cache = Arc::new(Cache::default());
         let committer = Committer {
             path: path.clone(),
             conn: Some(conn),
@@ -89,6 +93,7 @@ impl Sqlite {
             stamp,
             synchronous: true,
             parked: parked::Parked::default(),
+            changes: Changes::new(Arc::clone(&cache)),
             backlog: VecDeque::new(),
         };
         let threads = vec![
@@ -100,7 +105,7 @@ impl Sqlite {
         ];
         let (quick, long) = (Pool::new(&path, READERS), Pool::new(&path, READERS));
         let (threads, _lock) = (Mutex::new(threads), Mutex::new(lock));
-        Ok(Sqlite(Arc::new(Inner { path, clock, inbox, keeper, parts, quick, long, threads, _lock })))
+        Ok(Sqlite(Arc::new(Inner { path, clock, inbox, keeper, parts, quick, long, cache, threads, _lock })))
     }
 
     /// Writes a consistent copy of the live state to a new file; commits go on meanwhile.
@@ -124,6 +129,22 @@ fn spawn(
     thread.map_err(|source| OpenError::Io { doing: "start a thread for", path: path.to_owned(), source })
 }
 
+impl Inner {
+    /// A single row.
+    fn row(&self, key: &Key, now: Millis) -> Result<Option<Row>> {
+        let claim = match self.cache.get(key, now) {
+            Ok(row) => return Ok(row),
+            Err(claim) => claim,
+        };
+        let Some(record) = self.quick.with(|conn| apply::record(conn, key, now))? else { return Ok(None) };
+        let row = Row { key: key.clone(), value: record.value.clone(), ver: record.ver };
+        if let Some(claim) = claim {
+            self.cache.fill(&claim, key, record);
+        }
+        Ok(Some(row))
+    }
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
         self.inbox.close();
@@ -143,6 +164,9 @@ impl State for Sqlite {
     async fn read(&self, ops: Vec<ReadOp>, _: Consistency) -> Result<Vec<ReadOut>> {
         limits::read(&ops)?;
         let now = self.now();
+        if let [ReadOp::Get(key)] = &ops[..] {
+            return Ok(vec![ReadOut::Row(self.0.row(key, now)?)]);
+        }
         if read::is_quick(&ops) {
             return self.0.quick.with(|conn| read::all(conn, ops, now));
         }

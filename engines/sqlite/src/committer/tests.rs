@@ -15,6 +15,7 @@ fn key(n: u64) -> Key {
 
 fn committer(dir: &Path, conn: Connection) -> Committer {
     Committer {
+        changes: crate::cache::Changes::new(std::sync::Arc::default()),
         path: schema::file(dir),
         conn: Some(conn),
         inbox: Arc::default(),
