@@ -96,7 +96,8 @@ fn changes_of_a_table_reach_a_function() {
     let put = endpoint(&deployed, "PUT", "/orders/{id}").replace("{id}", "1");
     let history = endpoint(&deployed, "GET", "/orders/{id}/history").replace("{id}", "1");
     for state in ["new", "paid", "sent"] {
-        let (order, status) = curled(&["-X", "PUT", &put, "-d", &format!(r#"{{"state":"{state}"}}"#)]);
+        let body = format!(r#"{{"state":"{state}"}}"#);
+        let (order, status) = curled(&["-X", "PUT", &put, "-H", "Content-Type: application/json", "-d", &body]);
         assert_eq!((status.as_str(), &order["state"]), ("200", &state.into()), "{order}");
     }
     let expected = serde_json::json!(["- > new", "new > paid", "paid > sent"]);
