@@ -16,7 +16,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the cloud in the foreground.
-    Up(Up),
+    Up(UpArgs),
     /// Print the environment for AWS clients: eval "$(squall env)".
     Env(EnvArgs),
     /// Deploy a serverless.yml.
@@ -39,6 +39,21 @@ pub enum Command {
     Backup(Backup),
     /// Make a data directory from a backup.
     Restore(Restore),
+    /// Write a whole cloud to a file that any state engine takes in; the cloud goes on serving.
+    Export(Export),
+    /// Fill an empty cloud from an export, before its server starts.
+    Import(Import),
+}
+
+/// `up`.
+#[derive(Args, Debug)]
+pub struct UpArgs {
+    /// Take this export in first; the state must be empty.
+    #[arg(long, value_name = "FILE")]
+    pub import: Option<PathBuf>,
+    /// Settings.
+    #[command(flatten)]
+    pub up: Up,
 }
 
 /// Settings of `up`; each may also come from SQUALL_* variables or squall.toml, in this order.
@@ -261,4 +276,54 @@ pub struct Restore {
     /// Print the result as JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `export`.
+#[derive(Args, Debug)]
+pub struct Export {
+    /// File to write; it must not exist.
+    pub file: PathBuf,
+    /// Export a cloud whose server does not run, from its data directory and state engine.
+    #[arg(long)]
+    pub stopped: bool,
+    /// State engine of a stopped cloud, as in `up`.
+    #[arg(long, requires = "stopped", value_name = "STATE")]
+    pub state: Option<String>,
+    /// Bucket for objects of a stopped cloud, as in `up`.
+    #[arg(long, requires = "stopped", value_name = "URL")]
+    pub objects: Option<String>,
+    /// Account number of a stopped cloud, as in `up`.
+    #[arg(long, requires = "stopped")]
+    pub account: Option<String>,
+    /// Configuration file of a stopped cloud, as in `up`.
+    #[arg(long, requires = "stopped")]
+    pub config: Option<PathBuf>,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Where the cloud is.
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+/// `import`.
+#[derive(Args, Debug)]
+pub struct Import {
+    /// Export file.
+    pub file: PathBuf,
+    /// Only read the file through and tell what it holds.
+    #[arg(long, conflicts_with_all = ["verify", "replace"])]
+    pub check: bool,
+    /// Only compare the file with what a stopped cloud holds.
+    #[arg(long, conflicts_with = "replace")]
+    pub verify: bool,
+    /// Set a cloud aside that is in the data directory already; it is kept in DIR/replaced-N.
+    #[arg(long)]
+    pub replace: bool,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// The target, with the settings that its server will have.
+    #[command(flatten)]
+    pub up: Up,
 }

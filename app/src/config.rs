@@ -91,6 +91,8 @@ pub struct Settings {
     pub meter: squall_meter::Options,
     /// What usage costs.
     pub prices: Prices,
+    /// An export to take in first.
+    pub import: Option<PathBuf>,
 }
 
 /// The data directory where no setting names one.
@@ -147,6 +149,7 @@ impl Settings {
             })?,
             meter: file.meter,
             prices: file.prices,
+            import: None,
         };
         if settings.objects.is_some() && matches!(settings.state, StateKind::Memory) {
             bail!(

@@ -1,5 +1,6 @@
-//! `/_squall/`: health for everybody; stack records and backups for root.
+//! `/_squall/`: health for everybody; backups and exports for root; the rest for root and whom a policy allows.
 
+use crate::moving::source;
 use crate::{backup, cost};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -21,6 +22,7 @@ pub struct Pages {
     backup: Option<Arc<dyn backup::Source>>,
     probes: RwLock<Vec<(&'static str, Probe)>>,
     cost: OnceLock<cost::Page>,
+    export: OnceLock<source::Source>,
 }
 
 /// Stack records: one row each, by name.
@@ -32,7 +34,7 @@ impl Pages {
     /// Pages over that state; `backup` is absent where the engine has nothing durable to back up.
     #[must_use]
     pub fn new(deps: Deps, data: PathBuf, backup: Option<Arc<dyn backup::Source>>) -> Self {
-        Self { deps, data, backup, probes: RwLock::default(), cost: OnceLock::new() }
+        Self { deps, data, backup, probes: RwLock::default(), cost: OnceLock::new(), export: OnceLock::new() }
     }
 
     /// Adds a part to the health page.
@@ -43,6 +45,11 @@ impl Pages {
     /// Serves bills from that meter.
     pub fn cost(&self, page: cost::Page) {
         let _ = self.cost.set(page);
+    }
+
+    /// Exports that cloud.
+    pub fn export(&self, source: source::Source) {
+        let _ = self.export.set(source);
     }
 
     fn health(&self) -> InternalReply {
@@ -105,7 +112,7 @@ impl Pages {
             None => fault(
                 409,
                 "only a cloud whose state and objects lie in its data directory is backed up this way: \
-                 use the tools of the database and of the object store",
+                 use the tools of the database and of the object store, or `squall export`",
             ),
         }
     }
@@ -134,18 +141,32 @@ impl Internal for Pages {
         method == "GET" && path == "health"
     }
 
+    fn is_for_root(&self, path: &str) -> bool {
+        // Both carry root's credentials.
+        matches!(path, "backup" | "export")
+    }
+
     async fn page(&self, method: &str, path: &str, query: &str, body: Bytes) -> InternalReply {
         match (method, path) {
             ("GET", "health") => self.health(),
             ("GET", "stacks") => self.stacks().await,
             ("POST", "backup") => self.backup(),
+            ("POST", "export") => match &self.export.get() {
+                Some(source) => InternalReply {
+                    status: 200,
+                    content_type: "application/octet-stream",
+                    body: Bytes::new(),
+                    stream: Some(source::stream((*source).clone())),
+                },
+                None => fault(503, "the cloud is not ready"),
+            },
             ("GET", "cost") => match self.cost.get() {
                 Some(page) => page.answer(query).await,
                 None => fault(503, "usage is not metered"),
             },
             _ => match path.strip_prefix("stacks/") {
                 Some(name) => self.stack(method, name, body).await,
-                None => fault(404, "no such page: /_squall/health, /_squall/stacks, /_squall/backup, /_squall/cost"),
+                None => fault(404, "no such page: /_squall/health, stacks, backup, export, cost"),
             },
         }
     }

@@ -8,7 +8,9 @@ mod cost;
 mod credentials;
 mod demo;
 mod doctor;
+mod engine;
 mod internal;
+mod moving;
 mod rooms;
 mod up;
 
@@ -37,7 +39,8 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
-    let server = matches!(command, Command::Up(_) | Command::Demo(_));
+    // Engines work on several threads.
+    let server = matches!(command, Command::Up(_) | Command::Demo(_) | Command::Export(_) | Command::Import(_));
     let mut builder = if server {
         tokio::runtime::Builder::new_multi_thread()
     } else {
@@ -58,6 +61,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Rm(args) => client::rm(args).await,
             Command::Backup(args) => client::backup(args).await,
             Command::Restore(args) => client::restore(args),
+            Command::Export(args) => moving::command::export(args).await,
+            Command::Import(args) => moving::command::import(args).await,
         }
     });
     // Blocking work that nobody waits for any more must not hold the exit.

@@ -1,17 +1,13 @@
 //! Puts the cloud together: a line per room.
 
-use crate::config::{Settings, StateKind};
+use crate::config::Settings;
+use crate::engine::{self, Engine};
 use crate::internal::Pages;
-use crate::{backup, cost};
-use anyhow::{Context, Result, bail};
-use async_trait::async_trait;
+use crate::{cost, moving};
+use anyhow::{Context, Result};
 use serde_json::json;
 use squall_apigateway::ApiGateway;
 use squall_dynamodb::DynamoDb;
-use squall_engine_files::{FileObjects, MemoryObjects};
-use squall_engine_memory::Memory;
-use squall_engine_postgres::Postgres;
-use squall_engine_sqlite::Sqlite;
 use squall_gateway::{Gateway, Options, Parts};
 use squall_iam::Iam;
 use squall_lambda::Lambda;
@@ -20,14 +16,10 @@ use squall_meter::Meter;
 use squall_runtime::{EndpointServer, Launcher, ProcessLauncher, Runtime, SdkState, Source};
 use squall_sandbox::Sandbox;
 use squall_service::{Deps, Identity, Invoke, LogSink, Room};
-use squall_store::State;
-use squall_store::objects::Objects;
 use squall_triggers::Triggers;
-use squall_types::{Random as _, SystemClock, SystemRandom};
+use squall_types::{SystemClock, SystemRandom};
 use std::any::Any;
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -49,9 +41,8 @@ pub struct Cloud {
     sandbox: Sandbox,
     logs: Arc<Logs>,
     triggers: Triggers,
-    postgres: Option<Postgres>,
+    engine: Engine,
     meter: Meter,
-    _lock: std::fs::File,
 }
 
 impl Cloud {
@@ -65,85 +56,8 @@ impl Cloud {
         }
         self.logs.shutdown().await;
         self.sandbox.shutdown().await;
-        if let Some(postgres) = self.postgres {
-            postgres.close().await;
-        }
+        self.engine.close().await;
     }
-}
-
-struct Engine {
-    state: Arc<dyn State>,
-    objects: Arc<dyn Objects>,
-    backup: Option<Arc<dyn backup::Source>>,
-    postgres: Option<Postgres>,
-}
-
-struct SqliteSource(Arc<Sqlite>);
-
-#[async_trait]
-impl backup::Source for SqliteSource {
-    async fn cut(&self, to: &Path) -> Result<()> {
-        Ok(self.0.backup(to).await?)
-    }
-}
-
-async fn open(settings: &Settings) -> Result<Engine> {
-    match &settings.state {
-        StateKind::Memory => Ok(Engine {
-            state: Arc::new(Memory::new(Arc::new(SystemClock))),
-            objects: Arc::new(MemoryObjects::default()),
-            backup: None,
-            postgres: None,
-        }),
-        StateKind::Postgres(options) => {
-            let options = options.as_ref().clone().node(node_name(&settings.data)?);
-            let engine = Postgres::open(options).await?;
-            let (state, objects) = (Arc::new(engine.clone()), objects(settings).await?);
-            Ok(Engine { state, objects, backup: None, postgres: Some(engine) })
-        }
-        StateKind::Sqlite => {
-            let engine = Arc::new(Sqlite::open(&settings.data, Arc::new(SystemClock))?);
-            let objects = objects(settings).await?;
-            // A backup holds what lies in the data directory: without the objects it would not be whole.
-            let backup = settings.objects.is_none();
-            let backup = backup.then(|| Arc::new(SqliteSource(engine.clone())) as Arc<dyn backup::Source>);
-            Ok(Engine { state: engine, objects, backup, postgres: None })
-        }
-    }
-}
-
-/// Where objects lie; a bucket is written to, read and listed before anything relies on it.
-async fn objects(settings: &Settings) -> Result<Arc<dyn Objects>> {
-    let Some(options) = &settings.objects else { return Ok(file_objects(settings)?) };
-    let credentials = squall_engine_objects::Credentials::find(options, |name| std::env::var(name).ok())?;
-    let store = squall_engine_objects::S3Objects::new(options, &credentials)?;
-    store.check().await?;
-    Ok(Arc::new(store))
-}
-
-fn file_objects(settings: &Settings) -> Result<Arc<FileObjects>> {
-    let folder = settings.data.join("objects");
-    Ok(Arc::new(FileObjects::open(&folder).with_context(|| format!("open {}", folder.display()))?))
-}
-
-/// The name under which a shared database knows this data directory's server, made once: after a crash the next server
-/// of the same directory takes over at once.
-fn node_name(data: &Path) -> Result<String> {
-    let path = data.join("node");
-    match std::fs::read_to_string(&path) {
-        Ok(name) if !name.trim().is_empty() => return Ok(name.trim().to_owned()),
-        Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
-    }
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host: String = host.trim().chars().filter(char::is_ascii_graphic).take(40).collect();
-    let mut bytes = [0; 6];
-    SystemRandom.fill(&mut bytes);
-    let unique: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let name = format!("{host}-{unique}");
-    std::fs::write(&path, &name).with_context(|| format!("write {}", path.display()))?;
-    Ok(name)
 }
 
 /// Builds everything; `address` is where the gateway will listen.
@@ -151,14 +65,18 @@ fn node_name(data: &Path) -> Result<String> {
 /// # Errors
 /// The data directory is in use or broken, or the host cannot give the isolation level.
 pub async fn build(settings: &Settings, address: SocketAddr) -> Result<Cloud> {
-    make_data_dir(&settings.data)?;
-    let lock = lock(&settings.data)?;
+    let lock = engine::take(&settings.data)?;
     // The spawner starts while the state is opened: neither waits for the other.
     let sandbox = tokio::spawn(Sandbox::start(sandbox_options(settings)?));
-    let engine = open(settings).await?;
+    let engine = Engine::open(settings, lock).await?;
+    if let Some(file) = &settings.import {
+        let filled = moving::command::take_in(&engine, settings, file).await?;
+        tracing::info!(from = filled.head.engine, "imported:\n{}", filled.target.table());
+    }
+    engine.adopt(settings).await?;
     let deps = Deps {
-        state: engine.state,
-        objects: engine.objects,
+        state: engine.state.clone(),
+        objects: Arc::new(engine.objects.clone()),
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
         account: settings.account.clone(),
@@ -194,7 +112,8 @@ pub async fn build(settings: &Settings, address: SocketAddr) -> Result<Cloud> {
     rooms.extend(dynamodb.rooms());
     rooms.extend(iam.rooms());
     rooms.extend(apis.rooms());
-    let pages = Arc::new(Pages::new(deps.clone(), settings.data.clone(), engine.backup));
+    let pages = Arc::new(Pages::new(deps.clone(), settings.data.clone(), engine.backup.clone()));
+    pages.export(engine.source(settings).await?);
     pages.cost(cost::Page { meter: meter.clone(), prices: settings.prices.clone(), clock: deps.clock.clone() });
     health(&pages, settings, &sandbox, &runtime, &logs);
     let gateway = Gateway::new(
@@ -217,8 +136,8 @@ pub async fn build(settings: &Settings, address: SocketAddr) -> Result<Cloud> {
     endpoint.connect(gateway.clone());
     // Now functions that are called find the cloud's endpoint.
     let triggers = triggers(&deps, &lambda, &dynamodb).await;
-    let (root, postgres) = (iam.root_credentials(), engine.postgres);
-    Ok(Cloud { gateway, root, runtime, sandbox, logs, triggers, postgres, meter, _lock: lock })
+    let root = iam.root_credentials();
+    Ok(Cloud { gateway, root, runtime, sandbox, logs, triggers, engine, meter })
 }
 
 fn sandbox_options(settings: &Settings) -> Result<squall_sandbox::Options> {
@@ -229,28 +148,6 @@ fn sandbox_options(settings: &Settings) -> Result<squall_sandbox::Options> {
         spawner_exe: std::env::current_exe().context("find this program's file")?,
         spawner_args: vec![SPAWNER_ARG.into()],
     })
-}
-
-/// Holds the data directory for this process: starting cleans up what a crash left, which must not be another server's.
-fn lock(data: &Path) -> Result<std::fs::File> {
-    let path = data.join("server.lock");
-    let file = std::fs::File::create(&path).with_context(|| format!("open {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => {
-            bail!(
-                "{} is in use by another server: stop it, or choose another directory with --data DIR",
-                data.display()
-            )
-        }
-        Err(std::fs::TryLockError::Error(e)) => Err(e).with_context(|| format!("lock {}", path.display())),
-    }
-}
-
-fn make_data_dir(data: &Path) -> Result<()> {
-    let mut make = std::fs::DirBuilder::new();
-    make.recursive(true).mode(0o700);
-    make.create(data).with_context(|| format!("make the data directory {}", data.display()))
 }
 
 fn health(pages: &Pages, settings: &Settings, sandbox: &Sandbox, runtime: &Runtime, logs: &Arc<Logs>) {

@@ -1,6 +1,6 @@
 //! `squall up`: opens the state, builds the rooms, serves until SIGTERM or Ctrl-C, drains.
 
-use crate::cli::Up;
+use crate::cli::UpArgs;
 use crate::config::Settings;
 use crate::credentials::Local;
 use crate::rooms::{self, Cloud};
@@ -15,9 +15,9 @@ use tokio::signal::unix::{SignalKind, signal};
 ///
 /// # Errors
 /// A setting, the data directory, the port or the isolation level cannot be had.
-pub async fn run(args: Up) -> Result<ExitCode> {
+pub async fn run(args: UpArgs) -> Result<ExitCode> {
     init_log();
-    let settings = Settings::load(args)?;
+    let settings = Settings { import: args.import, ..Settings::load(args.up)? };
     let mut stop = Signals::new()?;
     let running = Running::start(&settings).await?;
     println!("ready {}", running.local.endpoint);

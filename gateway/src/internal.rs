@@ -30,6 +30,12 @@ pub trait Internal: Send + Sync {
     /// Whether the page is open to everybody (`health`); all others are for signed requests (service name `squall`).
     fn is_public(&self, method: &str, path: &str) -> bool;
 
+    /// Whether the page is for root alone, whatever policies say.
+    fn is_for_root(&self, path: &str) -> bool {
+        let _ = path;
+        false
+    }
+
     /// Answers. `path` is what follows `/_squall/`, percent-encoded as sent.
     async fn page(&self, method: &str, path: &str, query: &str, body: Bytes) -> InternalReply;
 }

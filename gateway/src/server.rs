@@ -174,6 +174,9 @@ impl Gateway {
         if matches!(ctx.principal, Principal::Root { .. }) {
             return Ok(());
         }
+        if self.parts.internal.is_for_root(path) {
+            return Err(format!("only root may use /_squall/{path}"));
+        }
         let action = if head.method == "GET" { "squall:Read" } else { "squall:Write" };
         let access = Access::new(action, ctx.arn("squall", path));
         self.parts.identity.authorise(&ctx, &[access], &[None]).await.map_err(|denied| denied.message)

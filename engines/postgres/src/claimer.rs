@@ -33,8 +33,8 @@ const RELEASE: &str = "update due d
   from unnest($1::int8[], $2::int8[], $3::int8[], $4::int8[]) u(id, queue, lease, due)
   where d.id = u.id and d.queue = u.queue and d.lease = u.lease";
 const RELEASE_ALL: &str = "update due
-  set due = least($3, coalesce(armed, $3)), lease = 0, tries = greatest(tries - 1, 0), armed = null
-  where queue = $1 and lease = $2";
+  set due = least($4, coalesce(armed, $4)), lease = 0, tries = greatest(tries - 1, 0), armed = null
+  where queue = $1 and due = $2 and lease = $3";
 const KV_ITEMS: &str = "select k, v, ver, exp from kv where k >= $1 and k < $2 and (exp is null or exp > $3) order by k
   limit $4";
 const IX_ITEMS: &str = "select k, v, ver, exp from ix where k >= $1 and k < $2 and (exp is null or exp > $3) order by k
@@ -90,14 +90,15 @@ pub(crate) struct Claimer {
     pub back: mpsc::WeakUnboundedSender<Ask>,
     pub conn: Option<Conn>,
     pub number: i64,
-    /// Leases that a lost connection may have taken.
-    pub unsure: Vec<(Queue, i64)>,
+    /// Leases that a lost connection may have taken: queue, end, stamp.
+    pub unsure: Vec<(Queue, Millis, Stamp)>,
 }
 
 /// Claims of the same queue and kind, served by one statement.
 struct Group {
     queue: Queue,
-    lease: Millis,
+    /// When the leases end.
+    until: Millis,
     stamp: Stamp,
     wanted: Vec<Wanted>,
 }
@@ -130,8 +131,8 @@ impl Claimer {
             // The claim's plan must stay an index walk, however many entries there are.
             answered(conn.client.batch_execute("set enable_hashjoin = off; set enable_mergejoin = off")).await?;
             let now = self.shared.time.now();
-            for (queue, stamp) in &self.unsure {
-                answered(conn.query(RELEASE_ALL, &[&queue.0.cast_signed(), stamp, &now.0])).await?;
+            for (queue, until, stamp) in &self.unsure {
+                answered(conn.query(RELEASE_ALL, &[&queue.0.cast_signed(), &until.0, &stamp.0, &now.0])).await?;
             }
             self.unsure.clear();
             self.conn = Some(conn);
@@ -172,7 +173,7 @@ impl Claimer {
                         return;
                     }
                     Err(trouble) => {
-                        self.unsure.extend(groups.iter().map(|group| (group.queue, group.stamp.0)));
+                        self.unsure.extend(groups.iter().map(|group| (group.queue, group.until, group.stamp)));
                         trouble
                     }
                 },
@@ -196,10 +197,11 @@ impl Claimer {
         for claim in wanted {
             groups.entry((claim.queue, claim.spec.lease.0)).or_default().push(claim);
         }
-        let mut numbers = Numbers::new(Millis(0), self.number);
+        let now = self.shared.time.now();
+        let mut numbers = Numbers::new(now, self.number);
         let groups = groups.into_iter().map(|((queue, lease), wanted)| {
             let stamp = Stamp(numbers.next());
-            Group { queue, lease: Millis(lease), stamp, wanted }
+            Group { queue, until: Millis(now.0.saturating_add(lease)), stamp, wanted }
         });
         let groups = groups.collect();
         self.number = numbers.last();
@@ -214,13 +216,13 @@ impl Claimer {
             steps.push(Step::new(LAZY, Params::new()));
         }
         let skip = steps.len();
-        for Group { queue, lease, stamp, wanted } in groups {
+        for Group { queue, until, stamp, wanted } in groups {
             let count: i64 = wanted.iter().map(|claim| i64::from(claim.spec.lanes)).sum();
             let params: Params<'_> = vec![
                 Box::new(queue.0.cast_signed()),
                 Box::new(now.0),
                 Box::new(count),
-                Box::new(now.0.saturating_add(lease.0)),
+                Box::new(until.0),
                 Box::new(stamp.0),
             ];
             steps.push(Step::new(CLAIM, params));

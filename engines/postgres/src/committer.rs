@@ -1,6 +1,6 @@
 //! The committer: one task that merges what waits into a transaction of two round trips.
 //!
-//! First trip: begin, lock this server's own row, lock and read what the batch declares. Then the transactions are
+//! First trip: begin, lock this server's own row, read (beside other servers: lock) what the batch declares. Then the transactions are
 //! decided in memory, in arrival order. Second trip: all writes, this batch's number in the own row, commit. There is no
 //! artificial delay: a batch is what arrived during the one before.
 //!
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use squall_store::{Committed, Durability, Error, Record, Result, Txn, limits};
 use squall_types::Millis;
 use tokio::sync::{mpsc, oneshot};
+use tokio_postgres::Row;
 
 use crate::conn::{Conn, Params, Step, Trouble, answered};
 use crate::load::Load;
@@ -218,7 +219,7 @@ impl Committer {
         let now = self.shared.time.now();
         let mut needs = Needs::default();
         batch.iter().for_each(|waiting| needs.of(&waiting.txn));
-        let mut over = Overlay::default();
+        let mut over = Overlay::new(!self.shared.link.options.is_sole);
         self.load(conn, &mut over, needs, now, true).await?;
         let mut numbers = Numbers::new(now, self.number);
         let decided = self.decide(conn, batch, &mut over, &mut numbers).await;
@@ -263,7 +264,7 @@ impl Committer {
         now: Millis,
         is_first: bool,
     ) -> std::result::Result<(), Failed> {
-        let (load, steps) = Load::plan(needs, now);
+        let (load, steps) = Load::plan(needs, now, over.has_others);
         let mut all = Vec::with_capacity(steps.len() + 2);
         if is_first {
             let node = self.shared.link.options.node.as_str();
@@ -274,12 +275,17 @@ impl Committer {
         let mut answers = answered(conn.pipeline(&all)).await?;
         if is_first {
             let own = answers.drain(..2).nth(1).unwrap_or_default();
-            if own.first().map(|row| row.get::<_, i64>(0)) != Some(self.shared.epoch) {
-                let why = "another server has taken over the state; this one must be started anew";
-                return Err(Trouble::Refused(why.into()).into());
-            }
+            self.is_mine(&own)?;
         }
         load.fill(over, &answers).map_err(|error| Failed::Before(error.into()))
+    }
+
+    /// Whether this server still has the state, by its own row, which stays locked until the transaction ends.
+    fn is_mine(&self, own: &[Row]) -> std::result::Result<(), Trouble> {
+        if own.first().map(|row| row.get::<_, i64>(0)) == Some(self.shared.epoch) {
+            return Ok(());
+        }
+        Err(Trouble::Refused("another server has taken over the state; this one must be started anew".into()))
     }
 
     /// Runs the transactions in order; what is missing is loaded for all that are left at once.
@@ -314,11 +320,19 @@ impl Committer {
         Err(Trouble::Refused("a batch needed too many rounds".into()).into())
     }
 
+    async fn begin(&self, conn: &Conn) -> std::result::Result<(), Trouble> {
+        answered(conn.query(BEGIN, &[])).await?;
+        self.is_mine(&answered(conn.query(OWN, &[&self.shared.link.options.node])).await?)
+    }
+
     async fn import(&mut self, records: &mut mpsc::Receiver<Result<Record>>) -> Result<()> {
         self.reach(self.shared.link.options.patience).await.map_err(Trouble::unavailable)?;
         let Some(conn) = self.conn.take() else { return Err(Error::Unavailable("no connection".into())) };
         let mut numbers = Numbers::new(self.shared.time.now(), self.number);
-        let done = dump::import(&conn, records, &mut numbers).await;
+        let done = match self.begin(&conn).await {
+            Ok(()) => dump::import(&conn, records, &mut numbers).await,
+            Err(trouble) => Err(trouble.unavailable()),
+        };
         self.number = numbers.last();
         match done {
             Ok(()) => {

@@ -20,12 +20,15 @@ use crate::options::{OpenError, Options};
 /// A connection that takes longer is given up: the network lost it, or the server hangs.
 pub(crate) const ANSWER: Duration = Duration::from_secs(20);
 
-/// Settings of a session. The limits free what a node that is gone left locked.
+/// Settings of a session. The limits free what a node that is gone left locked. A database may be set up to acknowledge
+/// commits before they are on its disk; this engine promises that they are (stronger settings are left as they are).
 const SESSION: &str = "set lock_timeout = '5s'; set statement_timeout = '15s';
-  set idle_in_transaction_session_timeout = '15s'; set default_transaction_isolation = 'read committed'";
+  set idle_in_transaction_session_timeout = '15s'; set default_transaction_isolation = 'read committed';
+  select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'";
 /// What helps but need not be there. All access is by key, so a statement is planned once, for an index: a plan made
-/// while a table was empty must not scan it later.
-const TUNING: &str = "set enable_seqscan = off; set jit = off; set plan_cache_mode = force_generic_plan";
+/// while a table was empty must not scan it later. Long values are compressed by the cheaper method where there is one.
+const TUNING: &str = "set enable_seqscan = off; set jit = off; set plan_cache_mode = force_generic_plan;
+  set default_toast_compression = lz4";
 
 /// Parameters of a statement.
 pub(crate) type Params<'a> = Vec<Box<dyn ToSql + Sync + Send + 'a>>;

@@ -149,13 +149,12 @@ async fn changes(conn: &Conn, part: Part, low: i64, out: &mut Out) -> std::resul
     }
 }
 
-/// Writes a cut into a transaction that the caller ends; every row gets the same new version.
+/// Writes a cut into a transaction that the caller began and ends; every row gets the same new version.
 pub(crate) async fn import(
     conn: &Conn,
     records: &mut mpsc::Receiver<Result<Record>>,
     numbers: &mut Numbers,
 ) -> Result<()> {
-    answered(conn.query("begin", &[])).await.map_err(Trouble::unavailable)?;
     // Whoever sends the cut may be slow. The setting ends with the transaction.
     let setting = "set local idle_in_transaction_session_timeout = 0";
     answered(conn.client.batch_execute(setting)).await.map_err(Trouble::unavailable)?;

@@ -9,14 +9,35 @@ use crate::entries::{Entry, Value};
 use crate::needs::Needs;
 use crate::overlay::{Base, Overlay, Record, Slice, Slot};
 
-const KV: &str = "select k, v, ver, exp from kv where k = any($1) order by k for update";
-const IX: &str = "select k, v, ver, exp from ix where k = any($1) order by k for update";
-const KV_SHARED: &str = "select k, v, ver, exp from kv where k = any($1) order by k for share";
-const IX_SHARED: &str = "select k, v, ver, exp from ix where k = any($1) order by k for share";
-const KV_RANGE: &str = "select k from kv where k >= $1 and k < $2 and (exp is null or exp > $3) order by k limit $4
-  for update";
-const IX_RANGE: &str = "select k from ix where k >= $1 and k < $2 and (exp is null or exp > $3) order by k limit $4
-  for update";
+/// The statements that read rows. Entries are locked in any case: the claimer leases them at the same time.
+struct Rows {
+    kv: &'static str,
+    ix: &'static str,
+    kv_shared: &'static str,
+    ix_shared: &'static str,
+    kv_range: &'static str,
+    ix_range: &'static str,
+}
+
+/// Beside other servers: rows are locked, in key order.
+const LOCKED: Rows = Rows {
+    kv: "select k, v, ver, exp from kv where k = any($1) order by k for update",
+    ix: "select k, v, ver, exp from ix where k = any($1) order by k for update",
+    kv_shared: "select k, v, ver, exp from kv where k = any($1) order by k for share",
+    ix_shared: "select k, v, ver, exp from ix where k = any($1) order by k for share",
+    kv_range: "select k from kv where k >= $1 and k < $2 and (exp is null or exp > $3) order by k limit $4 for update",
+    ix_range: "select k from ix where k >= $1 and k < $2 and (exp is null or exp > $3) order by k limit $4 for update",
+};
+/// Of the only server: whoever holds its own row in `nodes` is the only one that writes rows (a sweep removes what had
+/// expired anyway), so the batch's lock on that row stands for all of them.
+const PLAIN: Rows = Rows {
+    kv: "select k, v, ver, exp from kv where k = any($1)",
+    ix: "select k, v, ver, exp from ix where k = any($1)",
+    kv_shared: "select k, v, ver, exp from kv where k = any($1)",
+    ix_shared: "select k, v, ver, exp from ix where k = any($1)",
+    kv_range: "select k from kv where k >= $1 and k < $2 and (exp is null or exp > $3) order by k limit $4",
+    ix_range: "select k from ix where k >= $1 and k < $2 and (exp is null or exp > $3) order by k limit $4",
+};
 const ENTRIES: &str = "select id, queue, due, lease, tries, lane, armed from due where id = any($1) order by id
   for update";
 const LANES: &str = "select d.id, d.queue, d.due, d.lease, d.tries, d.lane, d.armed
@@ -41,8 +62,9 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// The statements, in the order in which every node locks: kv, ix, entries.
-    pub fn plan(needs: Needs, now: Millis) -> (Load, Vec<Step<'static>>) {
+    /// The statements, in the order in which every server locks: kv, ix, entries.
+    pub fn plan(needs: Needs, now: Millis, has_others: bool) -> (Load, Vec<Step<'static>>) {
+        let sql = if has_others { &LOCKED } else { &PLAIN };
         let mut plan = (Vec::new(), Vec::new());
         let mut add = |part: Part, step: Step<'static>| {
             plan.0.push(part);
@@ -52,14 +74,15 @@ impl Load {
         let shared: Vec<Key> = shared.into_iter().filter(|key| !rows.contains(key)).collect();
         let (kv, ix) = split(rows);
         let (kv_shared, ix_shared) = split(shared);
-        for (sql, keys) in [(KV_SHARED, kv_shared), (KV, kv), (IX_SHARED, ix_shared), (IX, ix)] {
+        let rows = [(sql.kv_shared, kv_shared), (sql.kv, kv), (sql.ix_shared, ix_shared), (sql.ix, ix)];
+        for (sql, keys) in rows {
             if !keys.is_empty() {
                 let bytes: Vec<Vec<u8>> = keys.iter().map(|key| key.as_bytes().to_vec()).collect();
                 add(Part::Rows(keys), Step::new(sql, vec![Box::new(bytes)]));
             }
         }
         for ((from, to), asked) in ranges {
-            let sql = if from.is_ix() { IX_RANGE } else { KV_RANGE };
+            let sql = if from.is_ix() { sql.ix_range } else { sql.kv_range };
             let bounds = (from.as_bytes().to_vec(), to.as_bytes().to_vec());
             let step = Step::new(
                 sql,

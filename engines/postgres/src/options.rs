@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use squall_types::Clock;
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 
 /// The schema (namespace) that holds the tables unless the URL names one.
 pub const SCHEMA: &str = "squall";
@@ -19,6 +19,7 @@ pub struct Options {
     pub(crate) tls: Option<Tls>,
     pub(crate) schema: String,
     pub(crate) shown: String,
+    pub(crate) is_sole: bool,
     /// Names this server among those that use the database: 1 to 64 bytes, the same after a restart. Default `node`.
     pub node: String,
     /// Time that decides what is due. Default: the database's own.
@@ -75,6 +76,10 @@ impl Options {
         let plain = if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) };
         let mut config: tokio_postgres::Config =
             plain.parse().map_err(|error| OpenError::Url(crate::conn::describe(&error)))?;
+        if config.get_hosts().len() > 1 && config.get_target_session_attrs() == TargetSessionAttrs::Any {
+            // Of several hosts only the primary can be written to.
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
         config.ssl_mode(if tls.is_some() { SslMode::Require } else { SslMode::Disable });
         config.connect_timeout(CONNECT).tcp_user_timeout(Duration::from_secs(20));
         if config.get_application_name().is_none() {
@@ -85,7 +90,7 @@ impl Options {
         }
         let shown = shown(&config);
         let (node, patience) = ("node".to_owned(), Duration::from_secs(8));
-        Ok(Options { config, tls, schema, shown, node, clock: None, patience })
+        Ok(Options { config, tls, schema, shown, is_sole: true, node, clock: None, patience })
     }
 
     /// Where the database is, without credentials: for messages.
@@ -97,6 +102,15 @@ impl Options {
     #[must_use]
     pub fn node(mut self, node: impl Into<String>) -> Options {
         self.node = node.into();
+        self
+    }
+
+    /// Lets servers with other names use the schema at the same time; all of them must be opened so. Without it a second
+    /// server is refused, because the rooms above keep definitions in memory. The engine itself then pays a little more
+    /// for transactions that were refused because a row is absent.
+    #[must_use]
+    pub fn beside_others(mut self) -> Options {
+        self.is_sole = false;
         self
     }
 

@@ -1,4 +1,4 @@
-//! The part of the state that a batch has locked, and what its transactions make of it, in arrival order.
+//! The part of the state that a batch has to itself, and what its transactions make of it, in arrival order.
 //!
 //! A transaction is decided by the same steps as on the other engines, over rows and entries in memory. When it touches
 //! something that was not loaded it stops, the overlay names what is missing ([`Overlay::missing`]), and it runs again
@@ -90,6 +90,8 @@ pub(crate) struct Overlay {
     pub events: Vec<(Part, Event)>,
     /// Rows whose absence a transaction relied on.
     pub relied: BTreeSet<Key>,
+    /// Whether other servers write too: then neither a transaction nor a refusal may rest on an absence that has ended.
+    pub has_others: bool,
     /// Queues with an entry that may be due earlier than before.
     pub touched: Vec<Queue>,
     pub missing: Needs,
@@ -120,6 +122,11 @@ impl Numbers {
 }
 
 impl Overlay {
+    /// An empty one.
+    pub fn new(has_others: bool) -> Overlay {
+        Overlay { has_others, ..Overlay::default() }
+    }
+
     /// Applies a transaction whole, or leaves the overlay as it was.
     pub fn txn(&mut self, txn: &Txn, numbers: &mut Numbers) -> Outcome<Committed> {
         let marks = (self.events.len(), self.touched.len());
@@ -128,11 +135,24 @@ impl Overlay {
             Ok(_) => {
                 self.undo.clear();
                 self.entries.keep();
-                self.relied.extend(self.reads.drain(..));
+                self.rely();
             }
-            Err(_) => self.revert(marks),
+            Err(stop) => {
+                if matches!(stop, Stop::Refused(_)) {
+                    self.rely();
+                }
+                self.revert(marks);
+            }
         }
         done
+    }
+
+    /// What was just decided rests on these absences. Where nobody else writes they last by themselves.
+    fn rely(&mut self) {
+        if self.has_others {
+            self.relied.extend(self.reads.drain(..));
+        }
+        self.reads.clear();
     }
 
     /// Runs a transaction only to learn what it needs.

@@ -10,7 +10,8 @@ use parking_lot::Mutex;
 use squall_store::engine::{Scan, Step as Walk, is_empty, is_live};
 use squall_store::{Bytes, Error, Key, Page, Part, Queue, Range, ReadOp, ReadOut, Result, Row, Stamp};
 use squall_types::Millis;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio_postgres::Row as PgRow;
 
 use crate::conn::{Conn, Params, Step, Trouble, answered};
 use crate::load;
@@ -120,56 +121,52 @@ async fn get(
     rows.iter().map(|row| load::record(row).map_err(Trouble::from)).collect()
 }
 
-/// Connections that are used by one read at a time.
+/// Connections that are used by one read at a time, and never more than [`SNAPSHOTS`].
 pub(crate) struct Snapshots {
     idle: Arc<Mutex<Vec<Conn>>>,
-    places: Semaphore,
+    places: Arc<Semaphore>,
 }
 
 impl Default for Snapshots {
     fn default() -> Self {
-        Snapshots { idle: Arc::default(), places: Semaphore::new(SNAPSHOTS) }
+        Snapshots { idle: Arc::default(), places: Arc::new(Semaphore::new(SNAPSHOTS)) }
+    }
+}
+
+/// A connection of the pool, and its place. It ends with this value unless it is put back.
+pub(crate) struct Lent {
+    pub conn: Conn,
+    idle: Arc<Mutex<Vec<Conn>>>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Lent {
+    /// Keeps a connection that is in no transaction for the next read.
+    pub fn put_back(self) {
+        self.idle.lock().push(self.conn);
     }
 }
 
 impl Snapshots {
     /// A connection for one statement or one snapshot.
-    pub async fn take(&self, shared: &Shared) -> std::result::Result<Conn, Trouble> {
-        loop {
+    pub async fn take(&self, shared: &Shared) -> std::result::Result<Lent, Trouble> {
+        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| Trouble::timed_out())?;
+        let conn = loop {
             let idle = self.idle.lock().pop();
             match idle {
                 Some(conn) if conn.is_closed() => {}
-                Some(conn) => return Ok(conn),
-                None => return shared.link.connect_soon(Duration::from_secs(3)).await.map_err(Trouble::Lost),
+                Some(conn) => break conn,
+                None => break shared.link.connect_soon(Duration::from_secs(3)).await.map_err(Trouble::Lost)?,
             }
-        }
-    }
-
-    /// Keeps a connection that is in no transaction for the next one.
-    pub fn put_back(&self, conn: Conn) {
-        let mut idle = self.idle.lock();
-        if idle.len() < SNAPSHOTS {
-            idle.push(conn);
-        }
+        };
+        Ok(Lent { conn, idle: Arc::clone(&self.idle), _place: place })
     }
 
     /// Answers the operations at one snapshot.
     pub async fn read(&self, shared: &Shared, ops: Vec<ReadOp>) -> Result<Vec<ReadOut>> {
-        let _place = self.places.acquire().await.map_err(|_| Error::Unavailable("the engine is closed".into()))?;
+        let is_one_statement = matches!(ops[..], [ReadOp::Depth(_) | ReadOp::Head(_)]);
+        let mut snapshot = Snapshot { snapshots: self, shared, lent: None, is_one_statement };
         let now = shared.time.now();
-        let begin = Instant::now();
-        // Nothing was read yet when the beginning fails, so it may be made again.
-        let conn = loop {
-            let begun = match self.take(shared).await {
-                Ok(conn) => answered(conn.query(BEGIN, &[])).await.map(|_| conn),
-                Err(trouble) => Err(trouble),
-            };
-            match begun {
-                Ok(conn) => break conn,
-                Err(trouble) if begin.elapsed() > shared.link.options.patience => return Err(trouble.unavailable()),
-                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-            }
-        };
         let mut outs = Vec::with_capacity(ops.len());
         let mut ops = ops.into_iter().peekable();
         while let Some(op) = ops.next() {
@@ -179,42 +176,90 @@ impl Snapshots {
                     while let Some(ReadOp::Get(key)) = ops.next_if(|op| matches!(op, ReadOp::Get(_))) {
                         keys.push(key);
                     }
-                    outs.extend(self::keys(&conn, keys, now).await?);
+                    outs.extend(self::keys(&mut snapshot, keys, now).await?);
                 }
-                ReadOp::Range(range) => outs.push(ReadOut::Rows(page(&conn, range, now).await?)),
-                ReadOp::Depth(queue) => outs.push(depth(&conn, queue, now).await?),
-                ReadOp::Head(part) => outs.push(head(&conn, part).await?),
+                ReadOp::Range(range) => outs.push(ReadOut::Rows(page(&mut snapshot, range, now).await?)),
+                ReadOp::Depth(queue) => outs.push(depth(&mut snapshot, queue, now).await?),
+                ReadOp::Head(part) => outs.push(head(&mut snapshot, part).await?),
             }
         }
-        // The caller need not wait for the end of the snapshot.
-        let idle = Arc::clone(&self.idle);
-        tokio::spawn(async move {
-            if answered(conn.query(COMMIT, &[])).await.is_ok() {
-                idle.lock().push(conn);
-            }
-        });
+        snapshot.end();
         Ok(outs)
     }
 }
 
-async fn keys(conn: &Conn, keys: Vec<Key>, now: Millis) -> Result<Vec<ReadOut>> {
-    let (mut ix, mut kv): (Vec<&[u8]>, Vec<&[u8]>) = (Vec::new(), Vec::new());
-    keys.iter().for_each(|key| if key.is_ix() { ix.push(key.as_bytes()) } else { kv.push(key.as_bytes()) });
-    let rows = answered(conn.query(GET_BOTH, &[&kv, &ix])).await.map_err(Trouble::unavailable)?;
+/// A snapshot that begins together with its first statement, in one round trip.
+struct Snapshot<'s> {
+    snapshots: &'s Snapshots,
+    shared: &'s Shared,
+    lent: Option<Lent>,
+    /// A statement alone is its own snapshot.
+    is_one_statement: bool,
+}
+
+impl Snapshot<'_> {
+    async fn run(&mut self, sql: &'static str, params: Params<'_>) -> Result<Vec<PgRow>> {
+        let step = Step::new(sql, params);
+        if let Some(lent) = &self.lent {
+            let answers = answered(lent.conn.pipeline(&[step])).await.map_err(Trouble::unavailable)?;
+            return Ok(answers.into_iter().next().unwrap_or_default());
+        }
+        let mut steps = vec![step];
+        if !self.is_one_statement {
+            steps.insert(0, Step::new(BEGIN, Params::new()));
+        }
+        let begin = Instant::now();
+        loop {
+            let first = match self.snapshots.take(self.shared).await {
+                Ok(lent) => answered(lent.conn.pipeline(&steps)).await.map(|answers| (lent, answers)),
+                Err(trouble) => Err(trouble),
+            };
+            match first {
+                Ok((lent, mut answers)) => {
+                    self.lent = Some(lent);
+                    return Ok(answers.pop().unwrap_or_default());
+                }
+                Err(trouble) if begin.elapsed() > self.shared.link.options.patience => {
+                    return Err(trouble.unavailable());
+                }
+                // Nobody has seen anything yet, so it may begin anew.
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    }
+
+    /// The caller need not wait for the end of a snapshot.
+    fn end(self) {
+        match self.lent {
+            Some(lent) if self.is_one_statement => lent.put_back(),
+            Some(lent) => drop(tokio::spawn(async move {
+                if answered(lent.conn.query(COMMIT, &[])).await.is_ok() {
+                    lent.put_back();
+                }
+            })),
+            None => {}
+        }
+    }
+}
+
+async fn keys(snapshot: &mut Snapshot<'_>, keys: Vec<Key>, now: Millis) -> Result<Vec<ReadOut>> {
+    let (ix, kv): (Vec<&Key>, Vec<&Key>) = keys.iter().partition(|key| key.is_ix());
+    let bytes = |keys: Vec<&Key>| keys.into_iter().map(|key| key.as_bytes().to_vec()).collect::<Vec<_>>();
+    let rows = snapshot.run(GET_BOTH, vec![Box::new(bytes(kv)), Box::new(bytes(ix))]).await?;
     let found: std::result::Result<HashMap<Key, Record>, _> = rows.iter().map(load::record).collect();
     let found = found.map_err(|error| Error::Corrupt(error.to_string()))?;
     Ok(keys.into_iter().map(|key| ReadOut::Row(live(&found, key, now))).collect())
 }
 
-async fn depth(conn: &Conn, queue: Queue, now: Millis) -> Result<ReadOut> {
-    let rows = answered(conn.query(DEPTH, &[&queue.0.cast_signed(), &now.0])).await.map_err(Trouble::unavailable)?;
+async fn depth(snapshot: &mut Snapshot<'_>, queue: Queue, now: Millis) -> Result<ReadOut> {
+    let rows = snapshot.run(DEPTH, vec![Box::new(queue.0.cast_signed()), Box::new(now.0)]).await?;
     let count = |index| rows.first().map_or(0, |row| row.get::<_, i64>(index).unsigned_abs());
     Ok(ReadOut::Depth { ready: count(0), leased: count(1), delayed: count(2) })
 }
 
-async fn head(conn: &Conn, part: Part) -> Result<ReadOut> {
-    let params = (part.stream.cast_signed(), i32::from(part.part));
-    let rows = answered(conn.query(HEAD, &[&params.0, &params.1])).await.map_err(Trouble::unavailable)?;
+async fn head(snapshot: &mut Snapshot<'_>, part: Part) -> Result<ReadOut> {
+    let params: Params<'_> = vec![Box::new(part.stream.cast_signed()), Box::new(i32::from(part.part))];
+    let rows = snapshot.run(HEAD, params).await?;
     Ok(ReadOut::Head(rows.first().map_or(0, |row| row.get::<_, i64>(0).unsigned_abs())))
 }
 
@@ -232,7 +277,7 @@ fn edge(bound: &Bound<Key>, is_from: bool, default: &[u8]) -> Vec<u8> {
     bytes
 }
 
-async fn page(conn: &Conn, range: Range, now: Millis) -> Result<Page> {
+async fn page(snapshot: &mut Snapshot<'_>, range: Range, now: Millis) -> Result<Page> {
     let (is_ix, reverse, limit) = (range.is_ix(), range.reverse, range.limit);
     let (mut scan, mut from, mut to) = Scan::new(range);
     let sql = RANGES[usize::from(is_ix)][usize::from(reverse)];
@@ -243,9 +288,7 @@ async fn page(conn: &Conn, range: Range, now: Millis) -> Result<Page> {
         let (low, high) = (edge(&from, true, &[]), edge(&to, false, &last));
         let count = chunk as i64;
         let params: Params<'_> = vec![Box::new(low), Box::new(high), Box::new(now.0), Box::new(count)];
-        let step = [Step::new(sql, params)];
-        let mut answers = answered(conn.pipeline(&step)).await.map_err(Trouble::unavailable)?;
-        let rows = answers.pop().unwrap_or_default();
+        let rows = snapshot.run(sql, params).await?;
         let mut bytes = 0;
         for row in &rows {
             let corrupt = |error: tokio_postgres::Error| Error::Corrupt(error.to_string());

@@ -118,7 +118,8 @@ async fn prepare(link: &Link, conn: &Conn) -> Result<(), Failed> {
 
 /// One step; `Some` with the version when nothing is left to do.
 async fn step(conn: &Conn, upto: i64) -> Result<Option<i64>, Failed> {
-    conn.client.batch_execute("begin").await?;
+    // A step may rewrite a table, which takes as long as it takes; it does not wait long for a lock.
+    conn.client.batch_execute("begin; set local statement_timeout = 0").await?;
     let row = conn.client.query_one("select v from meta where k = 'schema' for update", &[]).await?;
     let found: i64 = row.get(0);
     let next = usize::try_from(found).ok().filter(|_| found < upto).and_then(|index| MIGRATIONS.get(index));
@@ -149,14 +150,16 @@ pub(crate) async fn register(link: &Link, conn: &Conn, time: &Time) -> Result<Re
     time.sample(now, asked);
     let minutes = (now / 60_000 - EPOCH_BEGIN).max(1);
     let epoch: i64 = conn.query(epoch, &[&minutes]).await.map_err(failed)?.first().map_or(0, |row| row.get(0));
-    let others = "select node, until - $2 from nodes where node <> $1 and until > $2 limit 1";
-    let others = conn.query(others, &[node, &now]).await.map_err(failed)?;
-    if let Some(other) = others.first() {
-        let (other, left): (String, i64) = (other.get(0), other.get(1));
-        return Err(OpenError::InUse { shown: link.options.shown.clone(), node: other, seconds: left / 1_000 + 1 });
+    if link.options.is_sole {
+        let others = "select node, until - $2 from nodes where node <> $1 and until > $2 limit 1";
+        let others = conn.query(others, &[node, &now]).await.map_err(failed)?;
+        if let Some(other) = others.first() {
+            let (other, left): (String, i64) = (other.get(0), other.get(1));
+            return Err(OpenError::InUse { shown: link.options.shown.clone(), node: other, seconds: left / 1_000 + 1 });
+        }
+        // Waits for what a server that lost its claim is just committing; it finds no row of its own afterwards.
+        conn.execute("delete from nodes where node <> $1", &[node]).await.map_err(failed)?;
     }
-    // Waits for what a server that lost its claim is just committing; it finds no row of its own afterwards.
-    conn.execute("delete from nodes where node <> $1", &[node]).await.map_err(failed)?;
     let mine = "insert into nodes(node, epoch, batch, until) values($1, $2, 0, $3)
       on conflict (node) do update set epoch = excluded.epoch, batch = 0, until = excluded.until";
     conn.execute(mine, &[node, &epoch, &(now + LEASE)]).await.map_err(failed)?;

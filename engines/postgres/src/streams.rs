@@ -25,10 +25,10 @@ pub(crate) async fn changes_after(
     let mut pause = Duration::from_millis(50);
     loop {
         let read = async {
-            let conn = snapshots.take(shared).await?;
-            let page = page(&conn, part, after).await;
+            let lent = snapshots.take(shared).await?;
+            let page = page(&lent.conn, part, after).await;
             if !matches!(page, Err(Trouble::Lost(_))) {
-                snapshots.put_back(conn);
+                lent.put_back();
             }
             page
         };

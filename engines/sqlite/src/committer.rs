@@ -232,6 +232,8 @@ impl Committer {
         while bytes < BATCH_BYTES && jobs < BATCH_JOBS {
             if self.backlog.is_empty() {
                 self.inbox.drain(&mut self.backlog);
+                // These came after the batch began: a lease must not begin before it was asked for.
+                batch.now = Millis(batch.now.0.max(self.clock.now().0));
             }
             let fits = |job: &Job| !job.is_exclusive() && (!lazy || job.is_lazy());
             if !self.backlog.front().is_some_and(fits) {

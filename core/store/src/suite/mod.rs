@@ -1,14 +1,23 @@
-//! The behavioural suite that every engine passes, and the comparison of two engines under random programs.
+//! The behavioural suite that every engine passes, the comparison of two engines under random programs, and concurrent
+//! histories that must be explainable.
 //!
-//! An engine's test makes a [`Fixture`] per case and calls [`run`]. Everything here asserts, so it is for tests only.
+//! An engine's test makes a [`Fixture`] per case and calls [`run`]; for each of some [`seeds`] it calls [`compare`] and
+//! [`histories`]. Everything here asserts, so it is for tests only.
 
 mod checks;
+mod claims;
+mod dice;
 mod dumps;
+mod histories;
+mod lanes;
+mod lists;
 pub mod objects;
 mod queues;
 mod random;
 mod rows;
 mod streams;
+mod transfers;
+mod watches;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -20,6 +29,8 @@ use squall_types::{ManualClock, Millis};
 
 use crate::{Key, Kind, Row, State, StateExt, envelope};
 
+pub use dice::{SECS_ENV, SEED_ENV, seeds};
+pub use histories::histories;
 pub use random::compare;
 
 /// An empty engine and a hand on its clock.

@@ -1,36 +1,23 @@
 //! Random programs run on two engines, whose answers must be the same.
 //!
 //! Stamps and entry ids differ between engines, so a program names leases and versions by their place in a list that
-//! holds both engines' names for the same thing.
+//! holds both engines' names for the same thing. Transactions come alone or in bursts: those of a burst are under way at
+//! once, and an engine that merges them must answer as if they had come one after another.
 
 use std::ops::Bound;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use squall_types::{ManualClock, Millis};
 
+use super::dice::Dice;
 use super::{IX, KV, dumps};
 use crate::{
     Check, ClaimSpec, Claimed, Committed, Consistency, Error, Handle, Keep, Key, Mutation, Mutations, Part, Queue,
     Range, ReadOp, ReadOut, Result, Settle, Stamp, State, Txn, envelope,
 };
-
-/// A small generator (xorshift*): the same seed gives the same program.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % n
-    }
-
-    fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-}
 
 struct Program<'s> {
     engines: [&'s dyn State; 2],
@@ -45,7 +32,7 @@ struct Program<'s> {
 /// # Panics
 /// When their answers differ.
 pub async fn compare(a: &dyn State, b: &dyn State, clock: &ManualClock, seed: u64, steps: usize) {
-    let dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let dice = Dice::new(seed);
     let mut program = Program { engines: [a, b], dice, handles: Vec::new(), stamps: Vec::new(), now: Millis(0) };
     for step in 0..steps {
         program.now = a.now();
@@ -66,12 +53,23 @@ pub async fn compare(a: &dyn State, b: &dyn State, clock: &ManualClock, seed: u6
 impl Program<'_> {
     fn key(&mut self) -> Key {
         let kind = if self.dice.one_in(2) { KV } else { IX };
+        if self.dice.one_in(3) {
+            // Enough of them that a range takes an engine more than one look.
+            return Key::new(kind, 1, 0).raw(format!("w{:03}", self.dice.below(160)).as_bytes());
+        }
         let (group, n) = (b"ab/"[self.dice.below(3) as usize], self.dice.below(5) as u8);
         Key::new(kind, 1, 0).raw(&[group, b'/', b'0' + n])
     }
 
     fn value(&mut self) -> Bytes {
-        envelope::seal(&vec![self.dice.below(256) as u8; self.dice.below(40) as usize])
+        let len = if self.dice.one_in(40) { 9_000 } else { 40 };
+        envelope::seal(&vec![self.dice.below(256) as u8; self.dice.below(len) as usize])
+    }
+
+    /// A row that a claim of its lane may bring along.
+    fn item(&mut self) -> Key {
+        let lane = self.lane();
+        Key::new(KV, 3, 0).lane(&lane).u64(self.dice.below(4))
     }
 
     fn queue(&mut self) -> Queue {
@@ -110,7 +108,7 @@ impl Program<'_> {
     fn mutation(&mut self) -> [Mutation; 2] {
         let mutation = match self.dice.below(15) {
             0..4 => Mutation::Put {
-                key: self.key(),
+                key: if self.dice.one_in(5) { self.item() } else { self.key() },
                 value: self.value(),
                 expires: if self.dice.one_in(4) { Some(self.time()) } else { None },
             },
@@ -171,7 +169,8 @@ impl Program<'_> {
         [check.clone(), check]
     }
 
-    async fn commit(&mut self, at: &str) {
+    /// One transaction, as each engine must be told it, and the keys that it writes for sure.
+    fn txn(&mut self) -> ([Txn; 2], Vec<Key>) {
         let mut txns = [Txn::new(), Txn::new()];
         if self.dice.one_in(6)
             && let Some((key, stamps)) = self.stamp()
@@ -195,14 +194,29 @@ impl Program<'_> {
         if self.dice.one_in(2) {
             txns = txns.map(Txn::lazy);
         }
-        let text = format!("{:?}", txns[0]);
-        let [a, b] = txns;
-        let written: Vec<Key> = a.muts.iter().filter_map(written).collect();
-        let done = [self.engines[0].commit(a).await, self.engines[1].commit(b).await];
-        assert_eq!(outcome(&done[0]), outcome(&done[1]), "{at}: {text}");
-        if let [Ok(a), Ok(b)] = done {
-            self.handles.extend(a.handles.into_iter().zip(b.handles).map(|(a, b)| [a, b]));
-            self.stamps.extend(written.into_iter().map(|key| (key, [a.stamp, b.stamp])));
+        let written = txns[0].muts.iter().filter_map(written).collect();
+        (txns, written)
+    }
+
+    async fn commit(&mut self, at: &str) {
+        let count = if self.dice.one_in(3) { self.dice.below(14) + 2 } else { 1 };
+        let (mut a, mut b, mut written) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..count {
+            let ([one, other], keys) = self.txn();
+            a.push(one);
+            b.push(other);
+            written.push(keys);
+        }
+        let texts: Vec<String> = a.iter().map(|txn| format!("{txn:?}")).collect();
+        // Each is handed over when it is first polled, so both engines see the same order.
+        let a = join_all(a.into_iter().map(|txn| self.engines[0].commit(txn))).await;
+        let b = join_all(b.into_iter().map(|txn| self.engines[1].commit(txn))).await;
+        for (((a, b), written), text) in a.into_iter().zip(b).zip(written).zip(texts) {
+            assert_eq!(outcome(&a), outcome(&b), "{at}, one of {count}: {text}");
+            if let (Ok(a), Ok(b)) = (a, b) {
+                self.handles.extend(a.handles.into_iter().zip(b.handles).map(|(a, b)| [a, b]));
+                self.stamps.extend(written.into_iter().map(|key| (key, [a.stamp, b.stamp])));
+            }
         }
     }
 
@@ -212,10 +226,15 @@ impl Program<'_> {
         if self.dice.one_in(2) {
             spec = spec.lazy();
         }
+        if self.dice.one_in(3) {
+            spec = spec.items(Key::new(KV, 3, 0), self.dice.below(3) as u32 + 1);
+        }
         let a = self.engines[0].claim(queue, spec.clone()).await.expect("claim");
         let b = self.engines[1].claim(queue, spec).await.expect("claim");
         let seen = |claimed: &[Claimed]| -> Vec<_> {
-            claimed.iter().map(|c| (c.lane.clone(), c.value.clone(), c.tries, c.due)).collect()
+            let items =
+                |c: &Claimed| c.items.iter().map(|row| (row.key.clone(), row.value.clone())).collect::<Vec<_>>();
+            claimed.iter().map(|c| (c.lane.clone(), c.value.clone(), c.tries, c.due, items(c))).collect()
         };
         assert_eq!(seen(&a), seen(&b), "{at}: claim {queue:?}");
         self.handles.extend(a.into_iter().zip(b).map(|(a, b)| [a.handle, b.handle]));
@@ -229,7 +248,9 @@ impl Program<'_> {
         };
         let (from, to) = (self.key(), self.key());
         let (from, to) = (bound(from, self.dice.below(3)), bound(to, self.dice.below(3)));
-        let (reverse, limit, bytes) = (self.dice.one_in(2), self.dice.below(6) as usize, self.dice.below(300) as usize);
+        let (limit, bytes) = if self.dice.one_in(3) { (400, 1 << 20) } else { (6, 300) };
+        let (reverse, limit, bytes) =
+            (self.dice.one_in(2), self.dice.below(limit) as usize, self.dice.below(bytes) as usize);
         let (fold, sift) = (self.dice.one_in(2), self.dice.one_in(2));
         move || {
             let mut range = Range::new(from.clone(), to.clone()).reversed(reverse).limit(limit).max_bytes(bytes + 60);
