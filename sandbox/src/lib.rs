@@ -14,6 +14,7 @@
 mod cgroup;
 mod error;
 mod handle;
+mod keeper;
 mod probe;
 mod spawner;
 mod spec;
@@ -23,7 +24,7 @@ mod worker;
 mod zygote;
 
 pub use error::Error;
-pub use handle::Sandbox;
+pub use keeper::Sandbox;
 pub use probe::{Feature, Report, probe};
 pub use spawner::spawner_main;
 pub use spec::{Exit, Level, Mount, Options, PoolStats, Spec, Start, ZygoteSpec};

@@ -104,13 +104,20 @@ impl Control {
     /// Highest use of memory so far, in bytes; 0 where nothing measures it (below level full).
     pub fn memory_peak_bytes(&self) -> u64 {
         let told = self.alive.life.memory_peak_bytes.load(Ordering::Relaxed);
+        if self.exit().is_some() {
+            // Its cgroup may be another's by now, under the next spawner.
+            return told;
+        }
         let now = self.alive.group.as_ref().map_or(0, |g| g.memory_peak_bytes());
         told.max(now)
     }
 
     /// Whether it passed its memory limit.
     pub fn oom_killed(&self) -> bool {
-        self.exit().is_some_and(|e| e.oom) || self.alive.group.as_ref().is_some_and(|g| g.oom_kills() > 0)
+        match self.exit() {
+            Some(exit) => exit.oom,
+            None => self.alive.group.as_ref().is_some_and(|g| g.oom_kills() > 0),
+        }
     }
 }
 
