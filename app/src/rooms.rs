@@ -226,6 +226,7 @@ fn sandbox_options(settings: &Settings) -> Result<squall_sandbox::Options> {
         level: settings.isolation,
         run_dir: settings.data.join("run"),
         pool: 8,
+        egress: settings.runtime.egress.reach(),
         spawner_exe: std::env::current_exe().context("find this program's file")?,
         spawner_args: vec![SPAWNER_ARG.into()],
     })
@@ -339,6 +340,7 @@ pub fn runtime_options(settings: &Settings) -> squall_runtime::Options {
             path: var("PATH").unwrap_or_default(),
             home: var("HOME").map(Into::into),
             managers: managers.iter().filter_map(|m| Some(((*m).to_owned(), var(m)?.into()))).collect(),
+            ..squall_runtime::Host::default()
         },
         ..settings.runtime.clone()
     }

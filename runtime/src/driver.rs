@@ -2,6 +2,7 @@
 
 use crate::InvokeError;
 use crate::api;
+use crate::egress::Serving;
 use crate::engine::Engine;
 use crate::environment;
 use crate::instance::{Ending, Instance, Phase};
@@ -65,6 +66,7 @@ struct Running {
     api: JoinHandle<()>,
     output: JoinHandle<()>,
     _endpoint: Box<dyn Any + Send + Sync>,
+    _egress: Option<Serving>,
 }
 
 async fn start(engine: &Arc<Engine>, instance: &Arc<Instance>) -> Result<Running, StartError> {
@@ -78,7 +80,7 @@ async fn start(engine: &Arc<Engine>, instance: &Arc<Instance>) -> Result<Running
         }
         started => started?,
     };
-    let Started { worker, runtime_api, endpoint, output } = started;
+    let Started { worker, runtime_api, endpoint, output, egress } = started;
     let worker: Arc<dyn Worker> = Arc::from(worker);
     let io = |e: std::io::Error| StartError::Platform(InvokeError::Start(format!("set up an instance's sockets: {e}")));
     runtime_api.set_nonblocking(true).map_err(io)?;
@@ -90,6 +92,7 @@ async fn start(engine: &Arc<Engine>, instance: &Arc<Instance>) -> Result<Running
     let output = tokio::spawn(async move { reader.output.run().await });
     let source = Source { function_arn: instance.function.function_arn.clone() };
     let guard = engine.endpoint.serve(endpoint, source);
+    let egress = egress.zip(engine.relay.as_ref()).map(|(sockets, relay)| relay.serve(sockets));
     let is_killed = {
         let mut state = instance.state.lock();
         state.worker = Some(worker.clone());
@@ -98,7 +101,7 @@ async fn start(engine: &Arc<Engine>, instance: &Arc<Instance>) -> Result<Running
     if is_killed {
         worker.kill();
     }
-    Ok(Running { worker, api, output, _endpoint: guard })
+    Ok(Running { worker, api, output, _endpoint: guard, _egress: egress })
 }
 
 impl Running {

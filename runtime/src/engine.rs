@@ -2,6 +2,7 @@
 
 use crate::client::Clients;
 use crate::driver;
+use crate::egress::Relay;
 use crate::instance::{Call, Instance, Reply};
 use crate::launch::{EndpointServer, Launcher};
 use crate::logline;
@@ -47,6 +48,8 @@ pub struct Engine {
     pub sdk: Sdk,
     pub clients: Clients,
     pub zygotes: Zygotes,
+    /// Sends on what functions send outside; `None`: nothing is.
+    pub relay: Option<Relay>,
     identity: Arc<dyn Identity>,
     logs: Arc<dyn LogSink>,
     random: Arc<dyn Random>,
@@ -288,6 +291,7 @@ impl Runtime {
             sdk: Sdk::new(&options),
             clients,
             zygotes: Zygotes::default(),
+            relay: options.egress.egress().map(|e| Relay::start(e, options.host.resolv_conf.clone())).transpose()?,
             launcher,
             endpoint,
             clock,

@@ -20,6 +20,7 @@
 mod api;
 mod client;
 mod driver;
+mod egress;
 mod engine;
 mod environment;
 mod error;
@@ -40,6 +41,7 @@ mod scaling;
 pub mod sdk;
 mod zygotes;
 
+pub use egress::Setting as Egress;
 pub use engine::{Runtime, Stats};
 pub use error::{InvokeError, ThrottleReason};
 pub use function::{Function, JsonLog, Request};

@@ -1,5 +1,6 @@
 //! Options of the crate.
 
+use crate::Egress;
 use crate::keepalive::{KeepAlive, Policy};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -42,6 +43,9 @@ pub struct Options {
     pub pids_max: u32,
     /// Gives each instance a hard CPU limit in proportion to its memory (1769 MB = one vCPU) instead of a share. Default false.
     pub cpu_quota: bool,
+    /// What functions reach outside: `"auto"` (the internet where the host allows it), `"off"`, `"internet"` (or the server does not
+    /// start), or a list of networks in which `"internet"` may stand too. Default `"auto"`.
+    pub egress: Egress,
     /// Paths of interpreters by runtime identifier, such as `"nodejs18.x" = "/opt/node18/bin/node"`. They win over what is found.
     pub runtimes: BTreeMap<String, PathBuf>,
     /// Folder with prepared SDKs: `python3.11/` as `pip install --target` makes it, `nodejs/node_modules`. Default: none, SDKs
@@ -75,6 +79,14 @@ pub struct Host {
     /// Folder of version managers that is not below `HOME`: the values of `PYENV_ROOT`, `NVM_DIR`, `FNM_DIR`, `VOLTA_HOME`,
     /// `ASDF_DATA_DIR`, `MISE_DATA_DIR`, `UV_PYTHON_INSTALL_DIR` by name.
     pub managers: BTreeMap<String, PathBuf>,
+    /// Names the resolvers that functions' queries go to: `/etc/resolv.conf`.
+    pub resolv_conf: PathBuf,
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        Self { path: OsString::new(), home: None, managers: BTreeMap::new(), resolv_conf: "/etc/resolv.conf".into() }
+    }
 }
 
 const NODE_PACKAGES: &[&str] = &[
@@ -148,6 +160,7 @@ impl Default for Options {
             freeze_after_ms: 100,
             pids_max: 1024,
             cpu_quota: false,
+            egress: Egress::Auto,
             runtimes: BTreeMap::new(),
             sdk_dir: None,
             sdk_install: true,

@@ -18,7 +18,7 @@ use crate::cgroup::{self, Hierarchy};
 use crate::spec::{Exit, Level, Options, PoolStats, Spec};
 use crate::sys::{process, socket};
 use crate::wire::{News, Order, PACKET_BYTES_MAX};
-use crate::worker::{Control, Life, Worker};
+use crate::worker::{Control, EgressSockets, Life, Worker};
 use crate::zygote::ZygoteState;
 
 /// How long a spawn may take before it counts as failed; a cold one takes milliseconds.
@@ -60,11 +60,8 @@ impl Inner {
         // SAFETY: an OwnedFd is open and keeps its number until it is dropped, and nothing else closes it.
         let socket = unsafe { AsyncFd::register(ours) };
         let socket = Arc::new(socket.map_err(|e| start(e.to_string()))?);
-        let configure = Order::Configure {
-            level: o.level,
-            run_dir: o.run_dir.clone(),
-            pool: o.pool,
-        };
+        let configure =
+            Order::Configure { level: o.level, run_dir: o.run_dir.clone(), pool: o.pool, egress: o.egress.clone() };
         let (hierarchy, note) = match configure_spawner(&socket, &configure).await {
             Ok(ready) => ready,
             Err(e) => {
@@ -267,7 +264,13 @@ async fn listen(socket: Arc<AsyncFd<OwnedFd>>, inner: Weak<Inner>, mut child: Ch
 }
 
 fn assemble(inner: &Arc<Inner>, number: u64, pid: i32, fds: Vec<OwnedFd>, life: Arc<Life>) -> Option<Worker> {
-    let [pidfd, runtime_api, endpoint, output] = <[OwnedFd; 4]>::try_from(fds).ok()?;
+    let mut fds = fds.into_iter();
+    let (pidfd, runtime_api, endpoint, output) = (fds.next()?, fds.next()?, fds.next()?, fds.next()?);
+    let egress = match (fds.next(), fds.next(), fds.next()) {
+        (None, ..) => None,
+        (Some(tcp), Some(udp), Some(raw)) => Some(EgressSockets { tcp: tcp.into(), udp: udp.into(), raw }),
+        _ => return None,
+    };
     let (runtime_api, endpoint) = (TcpListener::from(runtime_api), TcpListener::from(endpoint));
     let addresses: (SocketAddr, SocketAddr) = (runtime_api.local_addr().ok()?, endpoint.local_addr().ok()?);
     socket::set_nonblocking(output.as_fd()).ok()?;
@@ -280,6 +283,7 @@ fn assemble(inner: &Arc<Inner>, number: u64, pid: i32, fds: Vec<OwnedFd>, life: 
         runtime_api_addr: addresses.0,
         endpoint_addr: addresses.1,
         output,
+        egress,
         control,
     })
 }

@@ -32,7 +32,14 @@ impl Lab {
     }
 
     pub fn options(run_dir: PathBuf, level: Level, pool: usize) -> Options {
-        Options { level, run_dir, pool, spawner_exe: spawner(), spawner_args: Vec::new() }
+        Options {
+            level,
+            run_dir,
+            pool,
+            egress: squall_sandbox::Reach::Nothing,
+            spawner_exe: spawner(),
+            spawner_args: Vec::new(),
+        }
     }
 
     pub fn code(&self) -> PathBuf {
