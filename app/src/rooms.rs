@@ -332,8 +332,17 @@ fn launcher(settings: &Settings, sandbox: &Sandbox) -> Arc<dyn Launcher> {
 #[must_use]
 pub fn runtime_options(settings: &Settings) -> squall_runtime::Options {
     let var = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty());
-    let managers =
-        ["PYENV_ROOT", "NVM_DIR", "FNM_DIR", "VOLTA_HOME", "ASDF_DATA_DIR", "MISE_DATA_DIR", "UV_PYTHON_INSTALL_DIR"];
+    let managers = [
+        "PYENV_ROOT",
+        "NVM_DIR",
+        "FNM_DIR",
+        "VOLTA_HOME",
+        "ASDF_DATA_DIR",
+        "MISE_DATA_DIR",
+        "UV_PYTHON_INSTALL_DIR",
+        "RBENV_ROOT",
+        "JAVA_HOME",
+    ];
     squall_runtime::Options {
         data_dir: settings.data.clone(),
         host: squall_runtime::Host {

@@ -265,7 +265,7 @@ impl Runtime {
     /// Starts the core: writes the runtime clients, begins to look for interpreters. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// The data directory cannot be written.
+    /// The data directory cannot be written, or a setting cannot be had.
     pub fn start(
         options: Options,
         launcher: Arc<dyn Launcher>,
@@ -275,6 +275,7 @@ impl Runtime {
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> io::Result<Self> {
+        options.check(launcher.is_on_host_paths()).map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
         let clients = Clients::install(&options.data_dir)?;
         let limits = Limits {
             concurrency: options.concurrency,

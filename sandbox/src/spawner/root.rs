@@ -12,7 +12,7 @@ use crate::sys::mount::{self, NO_DEV, NO_EXEC, NO_SUID, READ_ONLY};
 /// Directories at the top of a root that are part of `/usr` on today's distributions, and links to it then.
 const USR_PARTS: [&str; 6] = ["bin", "sbin", "lib", "lib64", "lib32", "libx32"];
 /// Configuration that programs of `/usr` need and that holds no secrets; bound if the host has it.
-const HOST_ETC: [&str; 16] = [
+const HOST_ETC: [&str; 18] = [
     "alternatives",
     "ssl/certs",
     "ssl/openssl.cnf",
@@ -27,8 +27,10 @@ const HOST_ETC: [&str; 16] = [
     "protocols",
     "services",
     "gai.conf",
+    "java-11-openjdk",
     "java-17-openjdk",
     "java-21-openjdk",
+    "java-25-openjdk",
 ];
 /// Directories of each worker's own root; those with mount points in them must be its own.
 const OWN_DIRS: [&str; 9] = ["proc", "tmp", "var", "var/task", "opt", "run", "home", "home/sbx_user1051", "root"];
