@@ -61,6 +61,18 @@ impl From<LaunchError> for StartError {
     }
 }
 
+/// A program of the function that cannot be executed is its own fault, in AWS's words; anything else is ours.
+fn not_started(error: LaunchError) -> StartError {
+    let said = error.0.split_once("execute ").and_then(|(_, rest)| rest.split_once(": "));
+    let Some((program, why)) = said.filter(|(program, _)| program.ends_with("/bootstrap")) else { return error.into() };
+    let why = why.split(" (os error").next().unwrap_or_default().to_lowercase();
+    let failure = logline::Failure {
+        kind: "Runtime.InvalidEntrypoint".into(),
+        message: format!("Error: fork/exec {program}: {why}"),
+    };
+    StartError::Function { kind: failure.kind.clone(), payload: failure.payload().into() }
+}
+
 struct Running {
     worker: Arc<dyn Worker>,
     api: JoinHandle<()>,
@@ -78,7 +90,7 @@ async fn start(engine: &Arc<Engine>, instance: &Arc<Instance>) -> Result<Running
             spec.zygote = None;
             engine.launcher.spawn(spec).await?
         }
-        started => started?,
+        started => started.map_err(not_started)?,
     };
     let Started { worker, runtime_api, endpoint, output, egress } = started;
     let worker: Arc<dyn Worker> = Arc::from(worker);

@@ -3,6 +3,7 @@
 use crate::client::Clients;
 use crate::driver;
 use crate::egress::Relay;
+use crate::extensions::SHUTDOWN_GRACE;
 use crate::instance::{Call, Instance, Reply};
 use crate::launch::{EndpointServer, Launcher};
 use crate::logline;
@@ -232,6 +233,17 @@ impl Engine {
         }
     }
 
+    /// A random identifier in the form of a UUID (version 4).
+    pub fn uuid(&self) -> String {
+        let mut bytes = [0u8; 16];
+        self.random.fill(&mut bytes);
+        bytes[6] = bytes[6] & 0x0f | 0x40;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+        let part = |range: std::ops::Range<usize>| hex.get(range).unwrap_or_default().to_owned();
+        [part(0..8), part(8..12), part(12..16), part(16..20), part(20..32)].join("-")
+    }
+
     /// Temporary credentials for an instance.
     pub async fn session(&self, function: &Function, slack: Duration) -> Result<SessionCredentials, InvokeError> {
         let valid = Duration::from_secs(self.options.age_max_s) + slack;
@@ -416,7 +428,8 @@ impl Runtime {
             instance.kill();
         }
         engine.zygotes.end();
-        let last = Instant::now() + Duration::from_secs(2);
+        // Extensions have their time, and a little is left to take the instances down.
+        let last = Instant::now() + SHUTDOWN_GRACE + Duration::from_millis(500);
         while self.stats().instances > 0 && Instant::now() < last {
             sleep(Duration::from_millis(5)).await;
         }

@@ -3,6 +3,7 @@
 use crate::client::{NODE_SDK_INSIDE, PYTHON_SDK_INSIDE};
 use crate::driver::StartError;
 use crate::engine::Engine;
+use crate::extensions::COUNT_MAX;
 use crate::instance::Instance;
 use crate::launch::{ENDPOINT, Exit, Layout, Mount, RUNTIME_API, Spec};
 use crate::runtimes::{Family, Found};
@@ -44,6 +45,9 @@ pub async fn spec(engine: &Arc<Engine>, instance: &Arc<Instance>) -> Result<Spec
     if let Some(wrapper) = function.env.iter().find(|(k, _)| k == "AWS_LAMBDA_EXEC_WRAPPER").map(|(_, v)| v) {
         wrap(&mut argv, function, &layout, &found, wrapper)?;
     }
+    if instance.extensions.has_programs() {
+        argv = with_extensions(instance, argv, &layout, is_on_host_paths)?;
+    }
     let mut mounts = if is_on_host_paths { Vec::new() } else { found.mounts.clone() };
     mounts.extend(client.into_iter().chain(sdk));
     if !is_on_host_paths {
@@ -62,7 +66,8 @@ pub async fn spec(engine: &Arc<Engine>, instance: &Arc<Instance>) -> Result<Spec
         pids_max: engine.options.pids_max,
         cpu_shares: cpu(1024),
         cpu_quota_percent: engine.options.cpu_quota.then(|| u32::try_from(cpu(100)).unwrap_or(100)),
-        zygote: engine.zygote_for(function, &found),
+        // The programs of extensions start with the runtime, by a command.
+        zygote: if instance.extensions.has_programs() { None } else { engine.zygote_for(function, &found) },
     })
 }
 
@@ -120,6 +125,27 @@ fn command(function: &Function, found: &Found, layout: &Layout, on_host: bool) -
         Family::Provided => argv = vec![bootstrap(function, layout)?],
     }
     Ok(argv)
+}
+
+/// The command that starts extensions as well; refused where a kill would not end them.
+fn with_extensions(
+    instance: &Instance,
+    argv: Vec<OsString>,
+    layout: &Layout,
+    on_host: bool,
+) -> Result<Vec<OsString>, StartError> {
+    let refused = |kind: &str, message: String| {
+        let failure = logline::Failure { kind: kind.into(), message };
+        Err(StartError::Function { kind: failure.kind.clone(), payload: failure.payload().into() })
+    };
+    if instance.extensions.are_too_many() {
+        return refused("Extension.TooManyExtensions", format!("Extension limit ({COUNT_MAX}) reached"));
+    }
+    if on_host {
+        let text = "programs in /opt/extensions need isolation full or namespaces: without it they would outlive the function";
+        return refused("Extension.NotSupported", text.into());
+    }
+    Ok(instance.extensions.wrap(argv, layout))
 }
 
 /// The machine's own: no place from which it could tell its memory is seen inside. The shares are AWS's; a collector with one

@@ -24,6 +24,7 @@ mod egress;
 mod engine;
 mod environment;
 mod error;
+mod extensions;
 mod function;
 mod http;
 mod instance;

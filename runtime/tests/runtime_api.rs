@@ -192,7 +192,7 @@ async fn a_runtime_gets_its_headers_and_its_mistakes_are_refused() {
     );
     let (head, body) =
         other.ask("POST /2020-01-01/extension/register HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}");
-    assert!(head.starts_with("HTTP/1.1 403") && body.contains("extensions"), "{body}");
+    assert!(head.starts_with("HTTP/1.1 403") && body.contains("Extension.InvalidExtensionName"), "{body}");
 
     let (head, body) = client.post(&format!("invocation/{id}/response"), "[true]");
     assert!(head.starts_with("HTTP/1.1 202") && body.contains("OK"), "{head}");

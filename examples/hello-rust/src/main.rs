@@ -2,7 +2,7 @@
 //!
 //! Real functions use the crate `lambda_runtime`, which does the same; this shows all that a `bootstrap` needs.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::TcpStream;
 
 const PATH: &str = "/2018-06-01/runtime/invocation";
