@@ -9,6 +9,7 @@ use crate::instance::{Ending, Instance, Phase};
 use crate::launch::{Exit, LaunchError, Source, Spec, Started, Worker};
 use crate::logline::{self, Status};
 use crate::platform;
+use crate::zygotes;
 use bytes::Bytes;
 use std::any::Any;
 use std::sync::Arc;
@@ -75,6 +76,8 @@ fn not_started(error: LaunchError) -> StartError {
 
 struct Running {
     worker: Arc<dyn Worker>,
+    /// It is a fork of a zygote.
+    is_fork: bool,
     api: JoinHandle<()>,
     output: JoinHandle<()>,
     _endpoint: Box<dyn Any + Send + Sync>,
@@ -83,11 +86,13 @@ struct Running {
 
 async fn start(engine: &Arc<Engine>, instance: &Arc<Instance>) -> Result<Running, StartError> {
     let mut spec: Spec = environment::spec(engine, instance).await?;
+    let mut is_fork = spec.zygote.is_some();
     let started = match engine.launcher.spawn(spec.clone()).await {
         Err(e) if spec.zygote.is_some() => {
             // Nothing of the function has run: it is executed instead.
             tracing::warn!(function = %instance.function.function_arn, "fork an instance: {e}");
             spec.zygote = None;
+            is_fork = false;
             engine.launcher.spawn(spec).await?
         }
         started => started.map_err(not_started)?,
@@ -113,7 +118,7 @@ async fn start(engine: &Arc<Engine>, instance: &Arc<Instance>) -> Result<Running
     if is_killed {
         worker.kill();
     }
-    Ok(Running { worker, api, output, _endpoint: guard, _egress: egress })
+    Ok(Running { worker, is_fork, api, output, _endpoint: guard, _egress: egress })
 }
 
 impl Running {
@@ -178,6 +183,10 @@ impl Running {
 
     async fn exited(&self, instance: &Arc<Instance>, mut exit: Exit) {
         exit.oom |= self.worker.oom_killed();
+        if self.is_fork && zygotes::is_crash(exit) {
+            let line = instance.engine.zygotes.avoid(&instance.function, exit);
+            instance.output.platform(line);
+        }
         // An answer may have been sent just before the end: its connection is read to the end first.
         let last = Instant::now() + LAST_WORDS;
         while instance.state.lock().connections > 0 {
