@@ -11,22 +11,6 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// Runtimes that this version can run where their interpreter is found.
-const RUNTIMES: [&str; 12] = [
-    "nodejs18.x",
-    "nodejs20.x",
-    "nodejs22.x",
-    "nodejs24.x",
-    "python3.9",
-    "python3.10",
-    "python3.11",
-    "python3.12",
-    "python3.13",
-    "python3.14",
-    "provided.al2",
-    "provided.al2023",
-];
-
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -166,9 +150,9 @@ async fn port(settings: &Settings) -> Check {
 async fn languages(settings: &Settings) -> Vec<Check> {
     let options = rooms::runtime_options(settings);
     let found = runtimes::discover(&options).await;
-    let mut checks: Vec<Check> = RUNTIMES.iter().map(|id| language(id, &found)).collect();
+    let mut checks: Vec<Check> = runtimes::IDENTIFIERS.iter().map(|id| language(id, &found)).collect();
     if !found.iter().any(|f| !f.exe.as_os_str().is_empty()) {
-        let advice = "install Node.js 18, 20, 22 or 24 (apt-get install nodejs npm) or Python 3.9 to 3.14 (apt-get install python3 python3-pip)";
+        let advice = "install Node.js 18, 20, 22 or 24 (apt-get install nodejs npm), Python 3.9 to 3.14 (apt-get install python3 python3-pip), Java 11 to 25 or Ruby 3.2 to 3.4";
         checks.push(Check::new("language runtimes", Verdict::Note, "none found", advice));
     }
     let sdk = squall_runtime::sdk::Sdk::new(&options);

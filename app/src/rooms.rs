@@ -145,6 +145,7 @@ fn sandbox_options(settings: &Settings) -> Result<squall_sandbox::Options> {
         level: settings.isolation,
         run_dir: settings.data.join("run"),
         pool: 8,
+        egress: settings.runtime.egress.reach(),
         spawner_exe: std::env::current_exe().context("find this program's file")?,
         spawner_args: vec![SPAWNER_ARG.into()],
     })
@@ -228,14 +229,24 @@ fn launcher(settings: &Settings, sandbox: &Sandbox) -> Arc<dyn Launcher> {
 #[must_use]
 pub fn runtime_options(settings: &Settings) -> squall_runtime::Options {
     let var = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty());
-    let managers =
-        ["PYENV_ROOT", "NVM_DIR", "FNM_DIR", "VOLTA_HOME", "ASDF_DATA_DIR", "MISE_DATA_DIR", "UV_PYTHON_INSTALL_DIR"];
+    let managers = [
+        "PYENV_ROOT",
+        "NVM_DIR",
+        "FNM_DIR",
+        "VOLTA_HOME",
+        "ASDF_DATA_DIR",
+        "MISE_DATA_DIR",
+        "UV_PYTHON_INSTALL_DIR",
+        "RBENV_ROOT",
+        "JAVA_HOME",
+    ];
     squall_runtime::Options {
         data_dir: settings.data.clone(),
         host: squall_runtime::Host {
             path: var("PATH").unwrap_or_default(),
             home: var("HOME").map(Into::into),
             managers: managers.iter().filter_map(|m| Some(((*m).to_owned(), var(m)?.into()))).collect(),
+            ..squall_runtime::Host::default()
         },
         ..settings.runtime.clone()
     }

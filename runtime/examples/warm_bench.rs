@@ -60,6 +60,7 @@ async fn sandbox(dir: &std::path::Path) -> Sandbox {
         run_dir: dir.join("run"),
         pool: 8,
         spawner_exe: std::env::current_exe().expect("own path"),
+        egress: squall_sandbox::Reach::Nothing,
         spawner_args: vec!["spawner".into()],
     };
     Sandbox::start(options).await.expect("the host gives the full level")

@@ -1,8 +1,10 @@
 //! The Lambda Runtime API of one instance (2018-06-01), as documented for custom runtimes.
 //!
-//! Served: `invocation/next`, `invocation/{id}/response`, `invocation/{id}/error`, `init/error`. The Extensions, Logs and
-//! Telemetry APIs are refused with a clear text: nothing registers and then waits for events that never come.
+//! Served: `invocation/next`, `invocation/{id}/response`, `invocation/{id}/error`, `init/error`, and beside them the
+//! Extensions API ([`crate::extensions`]). The Logs and Telemetry APIs are refused with a clear text: nothing subscribes and then waits
+//! for events that never come.
 
+use crate::extensions::api as extensions;
 use crate::http::{Connection, Incoming};
 use crate::instance::{Connected, Ending, Instance, NextError};
 use crate::logline::{Failure, RESPONSE_BYTES_MAX};
@@ -46,6 +48,10 @@ pub async fn accept(listener: TcpListener, instance: Arc<Instance>) {
 async fn serve(stream: TcpStream, instance: &Arc<Instance>) -> io::Result<()> {
     let mut connection = Connection::new(stream);
     while let Some(request) = connection.read(RESPONSE_BYTES_MAX).await? {
+        if let Some(rest) = request.path.strip_prefix(extensions::PREFIX) {
+            extensions::answer(&mut connection, instance, rest, &request).await?;
+            continue;
+        }
         let Some(rest) = request.path.strip_prefix(PREFIX) else {
             refuse_unknown(&mut connection, &request.path);
             continue;
@@ -63,12 +69,10 @@ async fn serve(stream: TcpStream, instance: &Arc<Instance>) -> io::Result<()> {
 }
 
 fn refuse_unknown(connection: &mut Connection, path: &str) {
-    let is_extension = path.starts_with("/2020-01-01/extension/")
-        || path.starts_with("/2020-08-15/logs")
-        || path.starts_with("/2022-07-01/telemetry");
-    if is_extension {
-        let text = "Lambda extensions and the Logs and Telemetry APIs are not supported";
-        refuse(connection, "403 Forbidden", "Extension.NotSupported", text);
+    if path.starts_with("/2020-08-15/logs") {
+        refuse(connection, "403 Forbidden", "Logs.NotSupported", "Logs API is not supported");
+    } else if path.starts_with("/2022-07-01/telemetry") {
+        refuse(connection, "403 Forbidden", "Telemetry.NotSupported", "Telemetry API is not supported");
     } else {
         connection.answer("404 Not Found", b"404 page not found");
     }

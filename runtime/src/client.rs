@@ -34,6 +34,8 @@ const CLIENTS: &[Client] = &[
             ("zygote.node", squall_sandbox::ZYGOTE_NODE_ADDON),
         ],
     },
+    Client { name: "java", files: &[("squall-runtime.jar", include_bytes!("../client/java/squall-runtime.jar"))] },
+    Client { name: "ruby", files: &[("bootstrap.rb", include_bytes!("../client/ruby/bootstrap.rb"))] },
 ];
 
 /// Where the SDK for Node.js is seen: ESM, which ignores NODE_PATH, climbs from `/var/task` to it.
@@ -46,6 +48,8 @@ pub const PYTHON_SDK_INSIDE: &str = "/var/sdk/python";
 pub struct Clients {
     pub python: PathBuf,
     pub node: PathBuf,
+    pub java: PathBuf,
+    pub ruby: PathBuf,
 }
 
 impl Clients {
@@ -66,7 +70,8 @@ impl Clients {
         if !root.is_dir() {
             write(&parent, &root)?;
         }
-        Ok(Self { python: root.join("python"), node: root.join("node") })
+        let folder = |name| root.join(name);
+        Ok(Self { python: folder("python"), node: folder("node"), java: folder("java"), ruby: folder("ruby") })
     }
 }
 

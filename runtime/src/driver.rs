@@ -2,12 +2,14 @@
 
 use crate::InvokeError;
 use crate::api;
+use crate::egress::Serving;
 use crate::engine::Engine;
 use crate::environment;
 use crate::instance::{Ending, Instance, Phase};
 use crate::launch::{Exit, LaunchError, Source, Spec, Started, Worker};
 use crate::logline::{self, Status};
 use crate::platform;
+use crate::zygotes;
 use bytes::Bytes;
 use std::any::Any;
 use std::sync::Arc;
@@ -60,25 +62,42 @@ impl From<LaunchError> for StartError {
     }
 }
 
+/// A program of the function that cannot be executed is its own fault, in AWS's words; anything else is ours.
+fn not_started(error: LaunchError) -> StartError {
+    let said = error.0.split_once("execute ").and_then(|(_, rest)| rest.split_once(": "));
+    let Some((program, why)) = said.filter(|(program, _)| program.ends_with("/bootstrap")) else { return error.into() };
+    let why = why.split(" (os error").next().unwrap_or_default().to_lowercase();
+    let failure = logline::Failure {
+        kind: "Runtime.InvalidEntrypoint".into(),
+        message: format!("Error: fork/exec {program}: {why}"),
+    };
+    StartError::Function { kind: failure.kind.clone(), payload: failure.payload().into() }
+}
+
 struct Running {
     worker: Arc<dyn Worker>,
+    /// It is a fork of a zygote.
+    is_fork: bool,
     api: JoinHandle<()>,
     output: JoinHandle<()>,
     _endpoint: Box<dyn Any + Send + Sync>,
+    _egress: Option<Serving>,
 }
 
 async fn start(engine: &Arc<Engine>, instance: &Arc<Instance>) -> Result<Running, StartError> {
     let mut spec: Spec = environment::spec(engine, instance).await?;
+    let mut is_fork = spec.zygote.is_some();
     let started = match engine.launcher.spawn(spec.clone()).await {
         Err(e) if spec.zygote.is_some() => {
             // Nothing of the function has run: it is executed instead.
             tracing::warn!(function = %instance.function.function_arn, "fork an instance: {e}");
             spec.zygote = None;
+            is_fork = false;
             engine.launcher.spawn(spec).await?
         }
-        started => started?,
+        started => started.map_err(not_started)?,
     };
-    let Started { worker, runtime_api, endpoint, output } = started;
+    let Started { worker, runtime_api, endpoint, output, egress } = started;
     let worker: Arc<dyn Worker> = Arc::from(worker);
     let io = |e: std::io::Error| StartError::Platform(InvokeError::Start(format!("set up an instance's sockets: {e}")));
     runtime_api.set_nonblocking(true).map_err(io)?;
@@ -90,6 +109,7 @@ async fn start(engine: &Arc<Engine>, instance: &Arc<Instance>) -> Result<Running
     let output = tokio::spawn(async move { reader.output.run().await });
     let source = Source { function_arn: instance.function.function_arn.clone() };
     let guard = engine.endpoint.serve(endpoint, source);
+    let egress = egress.zip(engine.relay.as_ref()).map(|(sockets, relay)| relay.serve(sockets));
     let is_killed = {
         let mut state = instance.state.lock();
         state.worker = Some(worker.clone());
@@ -98,7 +118,7 @@ async fn start(engine: &Arc<Engine>, instance: &Arc<Instance>) -> Result<Running
     if is_killed {
         worker.kill();
     }
-    Ok(Running { worker, api, output, _endpoint: guard })
+    Ok(Running { worker, is_fork, api, output, _endpoint: guard, _egress: egress })
 }
 
 impl Running {
@@ -163,6 +183,10 @@ impl Running {
 
     async fn exited(&self, instance: &Arc<Instance>, mut exit: Exit) {
         exit.oom |= self.worker.oom_killed();
+        if self.is_fork && zygotes::is_crash(exit) {
+            let line = instance.engine.zygotes.avoid(&instance.function, exit);
+            instance.output.platform(line);
+        }
         // An answer may have been sent just before the end: its connection is read to the end first.
         let last = Instant::now() + LAST_WORDS;
         while instance.state.lock().connections > 0 {

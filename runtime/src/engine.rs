@@ -2,6 +2,8 @@
 
 use crate::client::Clients;
 use crate::driver;
+use crate::egress::Relay;
+use crate::extensions::SHUTDOWN_GRACE;
 use crate::instance::{Call, Instance, Reply};
 use crate::launch::{EndpointServer, Launcher};
 use crate::logline;
@@ -47,6 +49,8 @@ pub struct Engine {
     pub sdk: Sdk,
     pub clients: Clients,
     pub zygotes: Zygotes,
+    /// Sends on what functions send outside; `None`: nothing is.
+    pub relay: Option<Relay>,
     identity: Arc<dyn Identity>,
     logs: Arc<dyn LogSink>,
     random: Arc<dyn Random>,
@@ -229,6 +233,17 @@ impl Engine {
         }
     }
 
+    /// A random identifier in the form of a UUID (version 4).
+    pub fn uuid(&self) -> String {
+        let mut bytes = [0u8; 16];
+        self.random.fill(&mut bytes);
+        bytes[6] = bytes[6] & 0x0f | 0x40;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+        let part = |range: std::ops::Range<usize>| hex.get(range).unwrap_or_default().to_owned();
+        [part(0..8), part(8..12), part(12..16), part(16..20), part(20..32)].join("-")
+    }
+
     /// Temporary credentials for an instance.
     pub async fn session(&self, function: &Function, slack: Duration) -> Result<SessionCredentials, InvokeError> {
         let valid = Duration::from_secs(self.options.age_max_s) + slack;
@@ -262,7 +277,7 @@ impl Runtime {
     /// Starts the core: writes the runtime clients, begins to look for interpreters. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// The data directory cannot be written.
+    /// The data directory cannot be written, or a setting cannot be had.
     pub fn start(
         options: Options,
         launcher: Arc<dyn Launcher>,
@@ -272,6 +287,7 @@ impl Runtime {
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> io::Result<Self> {
+        options.check(launcher.is_on_host_paths()).map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
         let clients = Clients::install(&options.data_dir)?;
         let limits = Limits {
             concurrency: options.concurrency,
@@ -288,6 +304,7 @@ impl Runtime {
             sdk: Sdk::new(&options),
             clients,
             zygotes: Zygotes::default(),
+            relay: options.egress.egress().map(|e| Relay::start(e, options.host.resolv_conf.clone())).transpose()?,
             launcher,
             endpoint,
             clock,
@@ -411,7 +428,8 @@ impl Runtime {
             instance.kill();
         }
         engine.zygotes.end();
-        let last = Instant::now() + Duration::from_secs(2);
+        // Extensions have their time, and a little is left to take the instances down.
+        let last = Instant::now() + SHUTDOWN_GRACE + Duration::from_millis(500);
         while self.stats().instances > 0 && Instant::now() < last {
             sleep(Duration::from_millis(5)).await;
         }

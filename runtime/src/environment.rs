@@ -3,6 +3,7 @@
 use crate::client::{NODE_SDK_INSIDE, PYTHON_SDK_INSIDE};
 use crate::driver::StartError;
 use crate::engine::Engine;
+use crate::extensions::COUNT_MAX;
 use crate::instance::Instance;
 use crate::launch::{ENDPOINT, Exit, Layout, Mount, RUNTIME_API, Spec};
 use crate::runtimes::{Family, Found};
@@ -44,8 +45,14 @@ pub async fn spec(engine: &Arc<Engine>, instance: &Arc<Instance>) -> Result<Spec
     if let Some(wrapper) = function.env.iter().find(|(k, _)| k == "AWS_LAMBDA_EXEC_WRAPPER").map(|(_, v)| v) {
         wrap(&mut argv, function, &layout, &found, wrapper)?;
     }
+    if instance.extensions.has_programs() {
+        argv = with_extensions(instance, argv, &layout, is_on_host_paths)?;
+    }
     let mut mounts = if is_on_host_paths { Vec::new() } else { found.mounts.clone() };
     mounts.extend(client.into_iter().chain(sdk));
+    if !is_on_host_paths {
+        mounts.extend(provided_root(engine, &found));
+    }
     let cpu = |full: u64| (u64::from(function.memory_mb) * full / MB_PER_CPU).max(2);
     Ok(Spec {
         id: format!("{}-{}", function.name, instance.id),
@@ -59,7 +66,8 @@ pub async fn spec(engine: &Arc<Engine>, instance: &Arc<Instance>) -> Result<Spec
         pids_max: engine.options.pids_max,
         cpu_shares: cpu(1024),
         cpu_quota_percent: engine.options.cpu_quota.then(|| u32::try_from(cpu(100)).unwrap_or(100)),
-        zygote: engine.zygote_for(function, &found),
+        // The programs of extensions start with the runtime, by a command.
+        zygote: if instance.extensions.has_programs() { None } else { engine.zygote_for(function, &found) },
     })
 }
 
@@ -68,6 +76,8 @@ pub fn client(engine: &Engine, found: &Found) -> Option<Mount> {
     let host = match found.family {
         Family::Node(_) => &engine.clients.node,
         Family::Python(_) => &engine.clients.python,
+        Family::Java(_) => &engine.clients.java,
+        Family::Ruby(_) => &engine.clients.ruby,
         Family::Provided => return None,
     };
     Some(Mount { host: host.clone(), inside: "/var/runtime".into() })
@@ -78,7 +88,7 @@ pub fn sdk(engine: &Engine, found: &Found) -> Option<Mount> {
     let inside = match found.family {
         Family::Node(_) => NODE_SDK_INSIDE,
         Family::Python(_) => PYTHON_SDK_INSIDE,
-        Family::Provided => return None,
+        Family::Java(_) | Family::Ruby(_) | Family::Provided => return None,
     };
     Some(Mount { host: engine.sdk.folder(found)?, inside: inside.into() })
 }
@@ -101,9 +111,68 @@ fn command(function: &Function, found: &Found, layout: &Layout, on_host: bool) -
             argv.push(format!("--max-semi-space-size={}", (function.memory_mb / 20).clamp(1, 64)).into());
             argv.push(format!("{}/bootstrap.cjs", layout.runtime).into());
         }
+        Family::Java(feature) => {
+            argv.extend(java_options(feature, function.memory_mb));
+            argv.push("-cp".into());
+            argv.push(format!("{}/squall-runtime.jar", layout.runtime).into());
+            argv.push("squall.runtime.Main".into());
+            argv.push(layout.opt.clone().into());
+        }
+        Family::Ruby(_) => {
+            argv.push(format!("{}/bootstrap.rb", layout.runtime).into());
+            argv.push(layout.opt.clone().into());
+        }
         Family::Provided => argv = vec![bootstrap(function, layout)?],
     }
     Ok(argv)
+}
+
+/// The command that starts extensions as well; refused where a kill would not end them.
+fn with_extensions(
+    instance: &Instance,
+    argv: Vec<OsString>,
+    layout: &Layout,
+    on_host: bool,
+) -> Result<Vec<OsString>, StartError> {
+    let refused = |kind: &str, message: String| {
+        let failure = logline::Failure { kind: kind.into(), message };
+        Err(StartError::Function { kind: failure.kind.clone(), payload: failure.payload().into() })
+    };
+    if instance.extensions.are_too_many() {
+        return refused("Extension.TooManyExtensions", format!("Extension limit ({COUNT_MAX}) reached"));
+    }
+    if on_host {
+        let text = "programs in /opt/extensions need isolation full or namespaces: without it they would outlive the function";
+        return refused("Extension.NotSupported", text.into());
+    }
+    Ok(instance.extensions.wrap(argv, layout))
+}
+
+/// The machine's own: no place from which it could tell its memory is seen inside. The shares are AWS's; a collector with one
+/// thread and the quick compiler alone start fastest. The function's `JAVA_TOOL_OPTIONS` come on top.
+fn java_options(feature: u32, memory_mb: u32) -> Vec<OsString> {
+    let kib = u64::from(memory_mb) * 1024;
+    let mut options = vec![
+        format!("-XX:MaxHeapSize={}k", kib * 80 / 100),
+        format!("-XX:MaxMetaspaceSize={}k", (kib / 10).max(32 * 1024)),
+        format!("-XX:ReservedCodeCacheSize={}k", (kib / 20).max(16 * 1024)),
+    ];
+    options.extend(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"].map(Into::into));
+    if feature < 25 {
+        // Writes files for tools that are not there; newer ones see that by themselves.
+        options.push("-XX:-UsePerfData".into());
+    }
+    options.into_iter().map(Into::into).collect()
+}
+
+/// What a custom runtime sees in place of the host's programs and libraries.
+fn provided_root(engine: &Engine, found: &Found) -> Vec<Mount> {
+    let Some(root) = engine.options.provided_root.as_ref().filter(|_| found.family == Family::Provided) else {
+        return Vec::new();
+    };
+    const PARTS: [&str; 5] = ["usr", "etc/ld.so.cache", "etc/pki", "etc/ssl", "etc/alternatives"];
+    let parts = PARTS.iter().filter(|part| root.join(part).exists());
+    parts.map(|part| Mount { host: root.join(part), inside: Path::new("/").join(part) }).collect()
 }
 
 /// The program of a custom runtime: in the package, else in a layer.
@@ -225,7 +294,8 @@ pub fn shared(found: &Found, layout: &Layout) -> Vec<(&'static str, String)> {
             set("NODE_PATH", format!("{own}:{sdk}:{runtime}:{task}"));
         }
         Family::Python(_) => set("PYTHONPATH", runtime.clone()),
-        Family::Provided => {}
+        Family::Ruby(_) => set("RUBYLIB", format!("{task}:{runtime}/lib:{opt}/ruby/lib")),
+        Family::Java(_) | Family::Provided => {}
     }
     env
 }

@@ -24,8 +24,20 @@ pub struct Incoming {
     pub error_type: Option<String>,
     /// `Lambda-Runtime-Function-Response-Mode: streaming`.
     pub is_streaming: bool,
+    /// What extensions say of themselves.
+    pub extension: Extension,
     /// `None`: the body was larger than the limit and is gone.
     pub body: Option<Bytes>,
+}
+
+/// The headers `Lambda-Extension-…`.
+#[derive(Debug, Default)]
+pub struct Extension {
+    pub name: Option<String>,
+    pub id: Option<String>,
+    pub error_type: Option<String>,
+    /// Features that it wants.
+    pub accepts: Option<String>,
 }
 
 struct Head {
@@ -33,6 +45,7 @@ struct Head {
     path: String,
     error_type: Option<String>,
     is_streaming: bool,
+    extension: Extension,
     size: Option<usize>,
     is_chunked: bool,
     expects_continue: bool,
@@ -75,14 +88,21 @@ impl Connection {
         } else {
             self.read_sized(head.size.unwrap_or(0), body_bytes_max).await?
         };
-        let Head { method, path, error_type, is_streaming, .. } = head;
-        Ok(Some(Incoming { method, path, error_type, is_streaming, body }))
+        let Head { method, path, error_type, is_streaming, extension, .. } = head;
+        Ok(Some(Incoming { method, path, error_type, is_streaming, extension, body }))
     }
 
     /// Puts an answer into the output; it leaves before the connection waits for anything.
     pub fn answer(&mut self, status: &str, body: &[u8]) {
+        self.answer_with(status, &[], body);
+    }
+
+    /// The same with further headers.
+    pub fn answer_with(&mut self, status: &str, headers: &[(&str, &str)], body: &[u8]) {
+        let more: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let size = body.len();
         let head =
-            format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
+            format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\n{more}Content-Length: {size}\r\n\r\n");
         self.output.extend_from_slice(head.as_bytes());
         self.output.extend_from_slice(body);
     }
@@ -229,6 +249,7 @@ fn parse_head(input: &[u8]) -> io::Result<Option<Head>> {
         path: request.path.unwrap_or_default().to_owned(),
         error_type: None,
         is_streaming: false,
+        extension: Extension::default(),
         size: None,
         is_chunked: false,
         expects_continue: false,
@@ -246,9 +267,29 @@ fn parse_head(input: &[u8]) -> io::Result<Option<Head>> {
             head.error_type = Some(value());
         } else if header.name.eq_ignore_ascii_case("lambda-runtime-function-response-mode") {
             head.is_streaming = value().eq_ignore_ascii_case("streaming");
+        } else if let Some(field) = head.extension.field(header.name) {
+            *field = Some(value());
         }
     }
     Ok(Some(head))
+}
+
+impl Extension {
+    /// What a header sets.
+    fn field(&mut self, header: &str) -> Option<&mut Option<String>> {
+        const PREFIX: usize = "lambda-extension-".len();
+        let (prefix, rest) = header.split_at_checked(PREFIX)?;
+        if !prefix.eq_ignore_ascii_case("lambda-extension-") {
+            return None;
+        }
+        Some(match rest.to_ascii_lowercase().as_str() {
+            "name" => &mut self.name,
+            "identifier" => &mut self.id,
+            "function-error-type" => &mut self.error_type,
+            "accept-feature" => &mut self.accepts,
+            _ => return None,
+        })
+    }
 }
 
 fn invalid(text: &'static str) -> io::Error {

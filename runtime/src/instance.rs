@@ -4,6 +4,7 @@
 //! across a wait. Whoever takes `current` out answers the request: that is what makes the answer happen exactly once.
 
 use crate::engine::Engine;
+use crate::extensions::{Extensions, SHUTDOWN_GRACE, Shutdown};
 use crate::launch::{Exit, Worker};
 use crate::logline::{self, Failure, Report, Status};
 use crate::output::Output;
@@ -12,6 +13,7 @@ use crate::pool::{InstanceId, RequestId};
 use crate::{Function, InvokeError, Request};
 use bytes::Bytes;
 use parking_lot::Mutex;
+use serde_json::json;
 use squall_meter::{Tally, Usage};
 use squall_service::Outcome;
 use std::sync::Arc;
@@ -97,6 +99,8 @@ pub struct State {
     pub armed: Option<Instant>,
     /// In phase `Answered`: until when the next event has to be asked for.
     pub next_by: Option<Instant>,
+    /// The runtime has asked for the next event, and extensions may not be done yet.
+    has_asked: bool,
     job: Option<Job>,
     init: Option<Duration>,
     peak: Option<(Instant, u64)>,
@@ -109,6 +113,7 @@ pub struct Instance {
     pub output: Output,
     /// Started for provisioned concurrency.
     pub is_provisioned: bool,
+    pub extensions: Extensions,
     /// Counts what it uses.
     tally: Option<Tally>,
     pub born: Instant,
@@ -136,6 +141,7 @@ impl Instance {
             connections: 0,
             armed: None,
             next_by: None,
+            has_asked: false,
             job: None,
             init: None,
             peak: None,
@@ -143,6 +149,7 @@ impl Instance {
         Self {
             id,
             tally: engine.tally(&function),
+            extensions: Extensions::of(&function),
             function,
             engine,
             output,
@@ -169,6 +176,7 @@ impl Instance {
         if !is_bound {
             state.phase = Phase::Running;
             self.output.begin(self.start_line(&input.request_id), input.log_tail);
+            self.tell_extensions(&input);
         }
         state.current =
             Some(Current { request, input, reply, started: now, deadline, is_bound, has_start_line: !is_bound });
@@ -179,6 +187,22 @@ impl Instance {
             self.changed.notify_one();
         }
         None
+    }
+
+    /// Tells extensions of a request. Under the state's lock: they are busy before the runtime has the event.
+    fn tell_extensions(&self, input: &Request) {
+        if self.extensions.is_empty() {
+            return;
+        }
+        let now = self.engine.clock.now();
+        let trace = input.trace_header.clone().unwrap_or_else(|| trace_id(&input.request_id, now.secs()));
+        self.extensions.invoke(&json!({
+            "eventType": "INVOKE",
+            "deadlineMs": now.plus(self.function.timeout).0,
+            "requestId": input.request_id,
+            "invokedFunctionArn": input.invoked_arn.clone().unwrap_or_else(|| self.function.arn()),
+            "tracing": {"type": "X-Amzn-Trace-Id", "value": trace},
+        }));
     }
 
     fn start_line(&self, request_id: &str) -> Option<String> {
@@ -215,30 +239,65 @@ impl Instance {
     pub fn asks_for_next(&self) -> Result<(), NextError> {
         let mut state = self.state.lock();
         match state.phase {
-            Phase::Init => {
-                state.phase = Phase::Waiting;
-                let wanted = state.current.as_mut().map(|current| {
-                    current.has_start_line = true;
-                    (self.start_line(current.id()), current.input.log_tail)
-                });
-                if let Some((start, wants_tail)) = wanted {
-                    state.phase = Phase::Running;
-                    self.output.begin(start, wants_tail);
-                } else {
-                    state.init = Some(self.born.elapsed());
-                }
-            }
-            Phase::Answered => {
-                state.phase = Phase::Waiting;
-                state.next_by = None;
-            }
+            Phase::Init | Phase::Answered => state.has_asked = true,
             Phase::Running if state.job.is_none() => return Err(NextError::Running),
             // A runtime that lost its connection asks again, or is about to be ended: it may wait.
             Phase::Running | Phase::Waiting | Phase::Ended => return Ok(()),
         }
         drop(state);
-        self.engine.ready(self.id);
+        self.settle();
         Ok(())
+    }
+
+    /// Goes on once the runtime has asked for the next event and every extension is done; true if its job lies ready now.
+    pub fn settle(&self) -> bool {
+        let mut state = self.state.lock();
+        if !state.has_asked || !self.extensions.are_idle() {
+            return false;
+        }
+        state.has_asked = false;
+        match state.phase {
+            Phase::Init => self.init_done(&mut state),
+            Phase::Answered => {
+                state.phase = Phase::Waiting;
+                state.next_by = None;
+            }
+            Phase::Running | Phase::Waiting | Phase::Ended => return false,
+        }
+        let is_running = state.phase == Phase::Running;
+        drop(state);
+        self.engine.ready(self.id);
+        is_running
+    }
+
+    fn init_done(&self, state: &mut State) {
+        for (name, events) in self.extensions.close() {
+            let now = self.engine.clock.now();
+            self.output.platform(platform::extension(&self.function, now, &name, &events));
+        }
+        state.phase = Phase::Waiting;
+        let wanted = state.current.as_mut().map(|current| {
+            current.has_start_line = true;
+            (self.start_line(current.id()), current.input.log_tail)
+        });
+        if let Some((start, wants_tail)) = wanted {
+            state.phase = Phase::Running;
+            self.output.begin(start, wants_tail);
+            if let Some(current) = &state.current {
+                self.tell_extensions(&current.input);
+            }
+        } else {
+            state.init = Some(self.born.elapsed());
+        }
+    }
+
+    /// An extension has given up or ended: the init fails, or the request, and the instance ends.
+    pub fn extension_failed(&self, kind: &str, payload: Bytes) {
+        if self.state.lock().is_killed || self.init_error(kind.to_owned(), payload.clone()) {
+            return;
+        }
+        self.end_request(None, Ending::InitFailed { kind: kind.to_owned(), payload });
+        self.kill();
     }
 
     /// When the init must be over.
@@ -249,6 +308,10 @@ impl Instance {
     /// The job that lies ready.
     pub fn take_job(&self) -> Option<Job> {
         let mut state = self.state.lock();
+        if state.phase != Phase::Running {
+            // Of an instance whose extensions still start.
+            return None;
+        }
         let job = state.job.take()?;
         if let Some(current) = &mut state.current {
             // Delivered: nobody else will need it, and it may be large.
@@ -410,15 +473,25 @@ impl Instance {
         self.state.lock().phase = Phase::Ended;
     }
 
-    /// Ends the worker; the driver does the rest.
+    /// Ends the worker, after what its extensions want to do; the driver does the rest.
     pub fn kill(&self) {
         let mut state = self.state.lock();
         state.phase = Phase::Ended;
         state.is_killed = true;
         let worker = state.worker.clone();
         drop(state);
-        if let Some(worker) = worker {
-            worker.kill();
+        let deadline = self.engine.clock.now().plus(SHUTDOWN_GRACE).0;
+        match (worker, self.extensions.shutdown(deadline)) {
+            (Some(worker), Shutdown::Telling) if worker.thaw().is_ok() => {
+                // Ends by itself before, or not.
+                tokio::spawn(async move {
+                    let _ = tokio::time::timeout(SHUTDOWN_GRACE, worker.wait()).await;
+                    worker.kill();
+                });
+            }
+            (_, Shutdown::Told) => {}
+            (Some(worker), _) => worker.kill(),
+            (None, _) => {}
         }
         self.changed.notify_one();
     }

@@ -101,6 +101,8 @@ pub struct Started {
     pub endpoint: TcpListener,
     /// What it prints on stdout and stderr: the reading end of a pipe.
     pub output: OwnedFd,
+    /// Where what it sends to the outside arrives; `None` where there is no way out, or nothing in between.
+    pub egress: Option<squall_sandbox::EgressSockets>,
 }
 
 /// Controls one worker. Dropping it ends the worker and frees everything.

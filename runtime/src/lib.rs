@@ -20,9 +20,11 @@
 mod api;
 mod client;
 mod driver;
+mod egress;
 mod engine;
 mod environment;
 mod error;
+mod extensions;
 mod function;
 mod http;
 mod instance;
@@ -40,6 +42,7 @@ mod scaling;
 pub mod sdk;
 mod zygotes;
 
+pub use egress::Setting as Egress;
 pub use engine::{Runtime, Stats};
 pub use error::{InvokeError, ThrottleReason};
 pub use function::{Function, JsonLog, Request};

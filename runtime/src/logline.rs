@@ -52,7 +52,8 @@ pub fn too_large() -> Failure {
     Failure { kind: "Function.ResponseSizeTooLarge".into(), message }
 }
 
-fn signal_name(signal: i32) -> String {
+/// A signal's name, as AWS prints it.
+pub fn signal_name(signal: i32) -> String {
     match signal {
         1 => "hangup".into(),
         2 => "interrupt".into(),

@@ -1,5 +1,6 @@
 //! Options of the crate.
 
+use crate::Egress;
 use crate::keepalive::{KeepAlive, Policy};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -42,6 +43,12 @@ pub struct Options {
     pub pids_max: u32,
     /// Gives each instance a hard CPU limit in proportion to its memory (1769 MB = one vCPU) instead of a share. Default false.
     pub cpu_quota: bool,
+    /// What functions reach outside: `"auto"` (the internet where the host allows it), `"off"`, `"internet"` (or the server does not
+    /// start), or a list of networks in which `"internet"` may stand too. Default `"auto"`.
+    pub egress: Egress,
+    /// Folder with the root of another Linux distribution (such as the unpacked image of AWS's `provided:al2023`) whose `/usr` custom
+    /// runtimes see instead of the host's. Default: none, the host's.
+    pub provided_root: Option<PathBuf>,
     /// Paths of interpreters by runtime identifier, such as `"nodejs18.x" = "/opt/node18/bin/node"`. They win over what is found.
     pub runtimes: BTreeMap<String, PathBuf>,
     /// Folder with prepared SDKs: `python3.11/` as `pip install --target` makes it, `nodejs/node_modules`. Default: none, SDKs
@@ -73,8 +80,16 @@ pub struct Host {
     /// `HOME`.
     pub home: Option<PathBuf>,
     /// Folder of version managers that is not below `HOME`: the values of `PYENV_ROOT`, `NVM_DIR`, `FNM_DIR`, `VOLTA_HOME`,
-    /// `ASDF_DATA_DIR`, `MISE_DATA_DIR`, `UV_PYTHON_INSTALL_DIR` by name.
+    /// `ASDF_DATA_DIR`, `MISE_DATA_DIR`, `UV_PYTHON_INSTALL_DIR`, `RBENV_ROOT`, `JAVA_HOME` by name.
     pub managers: BTreeMap<String, PathBuf>,
+    /// Names the resolvers that functions' queries go to: `/etc/resolv.conf`.
+    pub resolv_conf: PathBuf,
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        Self { path: OsString::new(), home: None, managers: BTreeMap::new(), resolv_conf: "/etc/resolv.conf".into() }
+    }
 }
 
 const NODE_PACKAGES: &[&str] = &[
@@ -121,6 +136,21 @@ const NODE_PRELOAD: &[&str] = &[
 ];
 
 impl Options {
+    /// Refuses what would be ignored; `is_on_host_paths`: functions are plain processes of the host.
+    pub(crate) fn check(&self, is_on_host_paths: bool) -> Result<(), String> {
+        if is_on_host_paths && self.egress != Egress::Auto {
+            return Err("runtime.egress has no effect with isolation none: functions are on the host's network".into());
+        }
+        let Some(root) = &self.provided_root else { return Ok(()) };
+        if is_on_host_paths {
+            return Err("runtime.provided_root has no effect with isolation none".into());
+        }
+        if !root.is_absolute() || !root.join("usr").is_dir() {
+            return Err(format!("runtime.provided_root: {} is no absolute path of a folder with `usr` in it", root.display()));
+        }
+        Ok(())
+    }
+
     /// The policy with its numbers.
     #[must_use]
     pub fn keep_alive(&self) -> KeepAlive {
@@ -148,6 +178,8 @@ impl Default for Options {
             freeze_after_ms: 100,
             pids_max: 1024,
             cpu_quota: false,
+            egress: Egress::Auto,
+            provided_root: None,
             runtimes: BTreeMap::new(),
             sdk_dir: None,
             sdk_install: true,

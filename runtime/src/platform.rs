@@ -84,6 +84,14 @@ pub fn init_start(f: &Function, now: Millis, init: &Init<'_>) -> Option<String> 
     record(levels, Level::Info, now, "initStart", &fields)
 }
 
+/// An extension is ready.
+pub fn extension(f: &Function, now: Millis, name: &str, events: &[&str]) -> Option<String> {
+    let Some(levels) = &f.json_log else {
+        return Some(format!("EXTENSION\tName: {name}\tState: Ready\tEvents: [{}]", events.join(", ")));
+    };
+    record(levels, Level::Info, now, "extension", &json!({"name": name, "state": "Ready", "events": events}))
+}
+
 /// A request begins.
 pub fn start(f: &Function, now: Millis, request_id: &str) -> Option<String> {
     match &f.json_log {

@@ -78,7 +78,7 @@ fn start(spec: Spec) -> io::Result<Started> {
         let _ = exited.send(Some(exit));
     });
     let worker = Process { pid, exit, kill: parking_lot::Mutex::new(Some(kill)) };
-    Ok(Started { worker: Box::new(worker), runtime_api, endpoint, output: reader.into() })
+    Ok(Started { worker: Box::new(worker), runtime_api, endpoint, output: reader.into(), egress: None })
 }
 
 #[async_trait]

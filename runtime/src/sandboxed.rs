@@ -35,6 +35,7 @@ impl Launcher for Sandbox {
             runtime_api: worker.runtime_api,
             endpoint: worker.endpoint,
             output: worker.output,
+            egress: worker.egress,
         })
     }
 

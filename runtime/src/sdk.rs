@@ -48,7 +48,8 @@ fn family(found: &Found) -> Option<(String, &'static str)> {
         Family::Python(minor) => Some((format!("python3.{minor}"), "")),
         Family::Node(18) => Some(("nodejs18".into(), "node_modules")),
         Family::Node(_) => Some(("nodejs".into(), "node_modules")),
-        Family::Provided => None,
+        // AWS's Java has none; its Ruby has, which is not prepared here.
+        Family::Java(_) | Family::Ruby(_) | Family::Provided => None,
     }
 }
 
@@ -124,7 +125,7 @@ impl Sdk {
         match found.family {
             Family::Python(minor) => self.pip(tmp, found, minor, registry).await,
             Family::Node(major) => self.npm(tmp, found, major).await,
-            Family::Provided => Ok(()),
+            Family::Java(_) | Family::Ruby(_) | Family::Provided => Ok(()),
         }
     }
 

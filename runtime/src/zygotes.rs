@@ -6,7 +6,8 @@
 
 use crate::engine::Engine;
 use crate::environment;
-use crate::launch::{Layout, Mount, Zygote, ZygoteSpec};
+use crate::launch::{Exit, Layout, Mount, Zygote, ZygoteSpec};
+use crate::logline;
 use crate::runtimes::{Family, Found};
 use crate::{Function, Launcher};
 use parking_lot::Mutex;
@@ -16,11 +17,16 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 /// Between the end of a zygote and the next try, times the number of its ends so far.
 const PAUSE: Duration = Duration::from_millis(200);
 /// A zygote that ends so often is of no use on this host.
 const ENDS_MAX: u32 = 20;
+/// One that lived so long was of use: its end starts the count anew.
+const LONG_LIFE: Duration = Duration::from_secs(600);
+/// Functions that are remembered as better executed; beyond, the count begins anew.
+const AVOIDED_MAX: usize = 10_000;
 
 /// How it stands with the zygote of a runtime.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +53,14 @@ type Key = (String, Option<PathBuf>);
 #[derive(Default)]
 pub struct Zygotes {
     slots: Mutex<BTreeMap<Key, Slot>>,
+    /// Functions, by name and revision, whose runtime has crashed in a fork.
+    avoided: Mutex<HashSet<(String, u64)>>,
+}
+
+/// Whether an interpreter that ended so may have met something that a fork cannot do.
+pub fn is_crash(exit: Exit) -> bool {
+    // SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV: never sent by the platform, and hardly ever by a function to itself.
+    !exit.oom && matches!(exit.signal, Some(4 | 5 | 6 | 7 | 8 | 11))
 }
 
 impl Zygotes {
@@ -58,6 +72,26 @@ impl Zygotes {
             Slot::Unavailable(why) => ZygoteState::Unavailable(why.clone()),
         };
         self.slots.lock().iter().map(|((id, _), slot)| (id.clone(), state(slot))).collect()
+    }
+
+    /// Has a function's further instances executed: its runtime has crashed in a fork. The line says so in its log, once.
+    pub fn avoid(&self, function: &Function, exit: Exit) -> Option<String> {
+        let mut avoided = self.avoided.lock();
+        if avoided.len() >= AVOIDED_MAX {
+            avoided.clear();
+        }
+        let how = exit.signal.map(logline::signal_name).unwrap_or_default();
+        avoided.insert((function.arn(), function.revision)).then(|| {
+            format!(
+                "The runtime was a fork of a prepared process and ended by signal: {how}. Further environments of this function \
+                 start without it."
+            )
+        })
+    }
+
+    fn is_avoided(&self, function: &Function) -> bool {
+        let avoided = self.avoided.lock();
+        !avoided.is_empty() && avoided.contains(&(function.arn(), function.revision))
     }
 
     /// Ends all of them.
@@ -86,7 +120,7 @@ impl Engine {
 
     /// The zygote to fork an instance of this function from, if there can be one now.
     pub fn zygote_for(self: &Arc<Self>, function: &Function, found: &Arc<Found>) -> Option<u64> {
-        if reaches_start(function, found.family) {
+        if reaches_start(function, found.family) || self.zygotes.is_avoided(function) {
             return None;
         }
         let ready = self.zygotes.ready(&self.zygote_key(found));
@@ -117,12 +151,19 @@ impl Engine {
 
 /// Starts the zygote again whenever it ends.
 async fn keep(engine: Weak<Engine>, launcher: Arc<dyn Launcher>, found: Arc<Found>, key: Key) {
-    for ends in 1..=ENDS_MAX {
+    let mut ends = 0;
+    while ends < ENDS_MAX {
+        ends += 1;
         let Some(spec) = engine.upgrade().and_then(|engine| program(&engine, &found)) else { return };
         let zygote: Arc<dyn Zygote> = match launcher.start_zygote(spec).await {
             Ok(zygote) => Arc::from(zygote),
             Err(e) => {
                 tracing::debug!(runtime = found.id, "no zygote: {e}");
+                if ends > 1 {
+                    // There was one: whatever ended it may have hit this one too.
+                    tokio::time::sleep(PAUSE * ends).await;
+                    continue;
+                }
                 if let Some(engine) = engine.upgrade() {
                     engine.zygotes.set(&key, Slot::Unavailable(e.to_string()));
                 }
@@ -130,6 +171,7 @@ async fn keep(engine: Weak<Engine>, launcher: Arc<dyn Launcher>, found: Arc<Foun
             }
         };
         tracing::debug!(runtime = found.id, text = zygote.text(), "the zygote is ready");
+        let born = Instant::now();
         let (wanted, unwanted) = oneshot::channel();
         match engine.upgrade() {
             Some(engine) if engine.zygotes.set(&key, Slot::Ready(zygote.clone(), wanted)) => {}
@@ -143,6 +185,9 @@ async fn keep(engine: Weak<Engine>, launcher: Arc<dyn Launcher>, found: Arc<Foun
         match engine.upgrade() {
             Some(engine) if engine.zygotes.set(&key, Slot::Starting) => {}
             _ => return,
+        }
+        if born.elapsed() > LONG_LIFE {
+            ends = 1;
         }
         tokio::time::sleep(PAUSE * ends).await;
     }
@@ -173,7 +218,7 @@ fn program(engine: &Engine, found: &Found) -> Option<ZygoteSpec> {
             argv.push(format!("{}/zygote.py", layout.runtime).into());
             argv.push(layout.sdk.clone().unwrap_or_default().into());
         }
-        Family::Provided => return None,
+        Family::Java(_) | Family::Ruby(_) | Family::Provided => return None,
     }
     let env = environment::shared(found, &layout).into_iter().map(|(k, v)| (k.into(), v.into())).collect();
     let mounts: Vec<Mount> = found.mounts.iter().cloned().chain([client]).chain(sdk).collect();
@@ -217,7 +262,7 @@ fn is_read_at_start(name: &str, family: Family) -> bool {
     let own = match family {
         Family::Node(_) => ["NODE_", "UV_USE_"].as_slice(),
         Family::Python(_) => ["PYTHON"].as_slice(),
-        Family::Provided => &[],
+        Family::Java(_) | Family::Ruby(_) | Family::Provided => &[],
     };
     let common = ["LD_", "LC_", "MALLOC_", "OPENSSL_", "SSL_CERT_", "ICU_"];
     EARLY.contains(&name) || !LATE.contains(&name) && own.iter().chain(&common).any(|prefix| name.starts_with(prefix))

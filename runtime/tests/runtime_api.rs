@@ -50,7 +50,7 @@ impl Launcher for Fake {
         let (end, ended) = watch::channel(None);
         self.workers.lock().push((runtime_api.local_addr().expect("an address"), end.clone()));
         let (output, _) = io::pipe().expect("a pipe");
-        Ok(Started { worker: Box::new(FakeWorker(ended, end)), runtime_api, endpoint, output: output.into() })
+        Ok(Started { worker: Box::new(FakeWorker(ended, end)), runtime_api, endpoint, output: output.into(), egress: None })
     }
 }
 
@@ -192,7 +192,7 @@ async fn a_runtime_gets_its_headers_and_its_mistakes_are_refused() {
     );
     let (head, body) =
         other.ask("POST /2020-01-01/extension/register HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}");
-    assert!(head.starts_with("HTTP/1.1 403") && body.contains("extensions"), "{body}");
+    assert!(head.starts_with("HTTP/1.1 403") && body.contains("Extension.InvalidExtensionName"), "{body}");
 
     let (head, body) = client.post(&format!("invocation/{id}/response"), "[true]");
     assert!(head.starts_with("HTTP/1.1 202") && body.contains("OK"), "{head}");

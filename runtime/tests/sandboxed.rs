@@ -26,6 +26,7 @@ async fn run() {
         run_dir: dir.path().join("run"),
         pool: 4,
         spawner_exe: std::env::current_exe().expect("own path"),
+        egress: squall_sandbox::Reach::Nothing,
         spawner_args: vec!["spawner".into()],
     };
     let sandbox = match Sandbox::start(options).await {

@@ -35,6 +35,7 @@ async fn bench(rounds: usize) {
             run_dir: dir.path().join(format!("run-{level}-{pool}")),
             pool,
             spawner_exe: std::env::current_exe().expect("this program"),
+            egress: squall_sandbox::Reach::Nothing,
             spawner_args: vec![SPAWNER.into()],
         })
         .await

@@ -22,7 +22,7 @@ pub enum Error {
         /// The cause.
         reason: String,
     },
-    /// The spawner process has ended, or this handle was shut down.
+    /// The spawner process has ended and could not be started again in time, or this handle was shut down.
     #[error("the spawner process is gone")]
     Gone,
     /// The specification of the worker is wrong; nothing was started.

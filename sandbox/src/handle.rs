@@ -1,4 +1,4 @@
-//! The server's handle on the spawner.
+//! The server's handle on one spawner process: from its start to its end. [`crate::Sandbox`] starts the next.
 
 use std::collections::HashMap;
 use std::io;
@@ -18,49 +18,50 @@ use crate::cgroup::{self, Hierarchy};
 use crate::spec::{Exit, Level, Options, PoolStats, Spec};
 use crate::sys::{process, socket};
 use crate::wire::{News, Order, PACKET_BYTES_MAX};
-use crate::worker::{Control, Life, Worker};
+use crate::worker::{Control, EgressSockets, Life, Worker};
 use crate::zygote::ZygoteState;
 
 /// How long a spawn may take before it counts as failed; a cold one takes milliseconds.
 const SPAWN_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Makes workers. Clones are the same sandbox; when the last one and the last worker are dropped, the spawner ends.
-#[derive(Clone)]
-pub struct Sandbox {
-    pub(crate) inner: Arc<Inner>,
-}
 
 type Answer = oneshot::Sender<Result<Worker, String>>;
 
 pub(crate) struct Inner {
     pub(crate) socket: Arc<AsyncFd<OwnedFd>>,
     level: Level,
-    note: String,
+    /// What is weaker than the level promises.
+    pub(crate) note: String,
     hierarchy: Option<Arc<dyn Hierarchy>>,
     pending: Mutex<HashMap<u64, Answer>>,
     zygotes: Mutex<HashMap<u64, watch::Sender<ZygoteState>>>,
-    pub(crate) seq: AtomicU64,
+    /// Goes on over spawners.
+    pub(crate) seq: Arc<AtomicU64>,
     stats: Mutex<PoolStats>,
     /// True once the spawner has ended.
-    gone: watch::Receiver<bool>,
+    pub(crate) gone: watch::Receiver<bool>,
 }
 
-impl Sandbox {
-    /// Starts the spawner and puts the level in force. Leftovers of a crash in the same run directory are removed.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] if the host cannot give the level, [`Error::Start`] if the program cannot be executed.
-    pub async fn start(o: Options) -> Result<Sandbox, Error> {
+/// Why there is no worker.
+pub(crate) enum SpawnError {
+    /// The spawner has ended: another can have the order.
+    Gone(Box<Spec>),
+    Failed(Error),
+}
+
+impl Inner {
+    /// Starts a spawner and puts the level in force.
+    pub(crate) async fn start(o: &Options, seq: Arc<AtomicU64>) -> Result<Arc<Inner>, Error> {
         // Each worker holds four descriptors of this process.
         process::raise_open_files();
         let start = |reason: String| Error::Start { reason };
         let (ours, theirs) = socket::pair().map_err(|e| start(e.to_string()))?;
         socket::set_nonblocking(ours.as_fd()).map_err(|e| start(e.to_string()))?;
-        let mut child = launch(&o, theirs).map_err(|e| start(format!("{}: {e}", o.spawner_exe.display())))?;
+        let mut child = launch(o, theirs).map_err(|e| start(format!("{}: {e}", o.spawner_exe.display())))?;
         // SAFETY: an OwnedFd is open and keeps its number until it is dropped, and nothing else closes it.
         let socket = unsafe { AsyncFd::register(ours) };
         let socket = Arc::new(socket.map_err(|e| start(e.to_string()))?);
-        let configure = Order::Configure { level: o.level, run_dir: o.run_dir.clone(), pool: o.pool };
+        let configure =
+            Order::Configure { level: o.level, run_dir: o.run_dir.clone(), pool: o.pool, egress: o.egress.clone() };
         let (hierarchy, note) = match configure_spawner(&socket, &configure).await {
             Ok(ready) => ready,
             Err(e) => {
@@ -84,66 +85,51 @@ impl Sandbox {
             hierarchy,
             pending: Mutex::default(),
             zygotes: Mutex::default(),
-            seq: AtomicU64::new(1),
+            seq,
             stats: Mutex::default(),
             gone,
         });
         tokio::spawn(listen(socket, Arc::downgrade(&inner), child, gone_tx));
-        Ok(Sandbox { inner })
+        Ok(inner)
     }
 
     /// Starts a worker; returns once its program is being executed.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] before anything is done; [`Error::Spawn`] with the step that failed; [`Error::Gone`].
-    pub async fn spawn(&self, s: Spec) -> Result<Worker, Error> {
-        s.check()?;
+    pub(crate) async fn spawn(&self, s: Box<Spec>) -> Result<Worker, SpawnError> {
+        let failed = |e: Error| SpawnError::Failed(e);
         let id = s.id.clone();
-        let seq = self.inner.seq.fetch_add(1, Ordering::Relaxed);
-        let packet = Order::Spawn { seq, spec: Box::new(s) }.encode();
+        let seq = self.seq.fetch_add(1, Ordering::Relaxed);
+        let order = Order::Spawn { seq, spec: s };
+        let packet = order.encode();
+        let Order::Spawn { spec, .. } = order else { return Err(failed(Error::Gone)) };
         if packet.len() > PACKET_BYTES_MAX {
-            return Err(Error::Invalid(format!("arguments and environment exceed {PACKET_BYTES_MAX} bytes")));
+            let text = format!("arguments and environment exceed {PACKET_BYTES_MAX} bytes");
+            return Err(failed(Error::Invalid(text)));
         }
         let (answer, answered) = oneshot::channel();
-        self.inner.pending().insert(seq, answer);
+        self.pending().insert(seq, answer);
         // After the insertion, so that the end of the spawner is seen here or drops the answer.
-        if *self.inner.gone.borrow() || send(&self.inner.socket, &packet).await.is_err() {
-            self.inner.pending().remove(&seq);
-            return Err(Error::Gone);
+        if *self.gone.borrow() || send(&self.socket, &packet).await.is_err() {
+            self.pending().remove(&seq);
+            return Err(SpawnError::Gone(spec));
         }
         match tokio::time::timeout(SPAWN_TIMEOUT, answered).await {
             Ok(Ok(Ok(worker))) => Ok(worker),
-            Ok(Ok(Err(reason))) => Err(Error::Spawn { id, reason }),
-            Ok(Err(_)) => Err(Error::Gone),
-            Err(_) => Err(Error::Spawn { id, reason: format!("no answer within {SPAWN_TIMEOUT:?}") }),
+            Ok(Ok(Err(reason))) => Err(failed(Error::Spawn { id, reason })),
+            Ok(Err(_)) => Err(SpawnError::Gone(spec)),
+            Err(_) => Err(failed(Error::Spawn { id, reason: format!("no answer within {SPAWN_TIMEOUT:?}") })),
         }
     }
 
     /// Counts as of the spawner's last message.
-    pub fn stats(&self) -> PoolStats {
-        *self.inner.stats.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    pub(crate) fn stats(&self) -> PoolStats {
+        *self.stats.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// The level in force.
-    pub fn level(&self) -> Level {
-        self.inner.level
+    /// Asks it to end every worker and itself. An error means that it is gone already.
+    pub(crate) async fn stop(&self) {
+        let _ = send(&self.socket, &Order::Stop.encode()).await;
     }
 
-    /// What is weaker than the level promises on this host; empty if nothing is.
-    pub fn note(&self) -> &str {
-        &self.inner.note
-    }
-
-    /// Ends every worker and the spawner, and waits until all is cleaned up.
-    pub async fn shutdown(&self) {
-        // An error means that it is gone already.
-        let _ = send(&self.inner.socket, &Order::Stop.encode()).await;
-        let mut gone = self.inner.gone.clone();
-        let _ = gone.wait_for(|g| *g).await;
-    }
-}
-
-impl Inner {
     fn pending(&self) -> MutexGuard<'_, HashMap<u64, Answer>> {
         self.pending.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -278,7 +264,13 @@ async fn listen(socket: Arc<AsyncFd<OwnedFd>>, inner: Weak<Inner>, mut child: Ch
 }
 
 fn assemble(inner: &Arc<Inner>, number: u64, pid: i32, fds: Vec<OwnedFd>, life: Arc<Life>) -> Option<Worker> {
-    let [pidfd, runtime_api, endpoint, output] = <[OwnedFd; 4]>::try_from(fds).ok()?;
+    let mut fds = fds.into_iter();
+    let (pidfd, runtime_api, endpoint, output) = (fds.next()?, fds.next()?, fds.next()?, fds.next()?);
+    let egress = match (fds.next(), fds.next(), fds.next()) {
+        (None, ..) => None,
+        (Some(tcp), Some(udp), Some(raw)) => Some(EgressSockets { tcp: tcp.into(), udp: udp.into(), raw }),
+        _ => return None,
+    };
     let (runtime_api, endpoint) = (TcpListener::from(runtime_api), TcpListener::from(endpoint));
     let addresses: (SocketAddr, SocketAddr) = (runtime_api.local_addr().ok()?, endpoint.local_addr().ok()?);
     socket::set_nonblocking(output.as_fd()).ok()?;
@@ -291,6 +283,7 @@ fn assemble(inner: &Arc<Inner>, number: u64, pid: i32, fds: Vec<OwnedFd>, life: 
         runtime_api_addr: addresses.0,
         endpoint_addr: addresses.1,
         output,
+        egress,
         control,
     })
 }

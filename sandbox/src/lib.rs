@@ -12,8 +12,11 @@
 #![allow(unsafe_code, reason = "namespaces, mounts, seccomp and descriptor passing have no safe interface in std")]
 
 mod cgroup;
+pub mod datagrams;
+mod egress;
 mod error;
 mod handle;
+mod keeper;
 mod probe;
 mod spawner;
 mod spec;
@@ -22,12 +25,13 @@ mod wire;
 mod worker;
 mod zygote;
 
+pub use egress::{Egress, NAME_SERVER, Network, Route};
 pub use error::Error;
-pub use handle::Sandbox;
+pub use keeper::Sandbox;
 pub use probe::{Feature, Report, probe};
 pub use spawner::spawner_main;
-pub use spec::{Exit, Level, Mount, Options, PoolStats, Spec, Start, ZygoteSpec};
-pub use worker::{Control, Worker};
+pub use spec::{Exit, Level, Mount, Options, PoolStats, Reach, Spec, Start, ZygoteSpec};
+pub use worker::{Control, EgressSockets, Worker};
 pub use zygote::Zygote;
 
 /// The core of zygotes as a shared library (`zygote/README.md`): to be written where an interpreter can load it.

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
-use crate::Error;
+use crate::{Egress, Error};
 
 /// How much a worker is isolated. A level is never lowered silently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -37,10 +37,24 @@ pub struct Options {
     pub run_dir: PathBuf,
     /// Prepared sandboxes kept ready.
     pub pool: usize,
+    /// What workers reach beyond their own loopback interface; not at [`Level::None`], where they are on the host's network.
+    pub egress: Reach,
     /// The program that is executed as the spawner: it must call [`crate::spawner_main`] first of all.
     pub spawner_exe: PathBuf,
     /// Its arguments.
     pub spawner_args: Vec<OsString>,
+}
+
+/// What workers are to reach.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// This, where the host allows it, otherwise nothing: [`crate::Sandbox::note`] says so.
+    IfPossible(Egress),
+    /// This, or the start fails.
+    Required(Egress),
 }
 
 /// A read-only bind mount (nosuid, nodev) of a host path into the worker.

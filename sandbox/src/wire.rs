@@ -7,7 +7,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
-use crate::{Exit, Level, Mount, PoolStats, Spec, Start, ZygoteSpec};
+use crate::egress::{Egress, Network, Route};
+use crate::{Exit, Level, Mount, PoolStats, Reach, Spec, Start, ZygoteSpec};
 
 /// Largest packet: below the default send buffer (208 KiB), which a packet must fit in whole.
 pub(crate) const PACKET_BYTES_MAX: usize = 192 << 10;
@@ -79,7 +80,7 @@ impl<'a> Reader<'a> {
 /// Server to spawner.
 #[derive(Debug)]
 pub(crate) enum Order {
-    Configure { level: Level, run_dir: PathBuf, pool: usize },
+    Configure { level: Level, run_dir: PathBuf, pool: usize, egress: Reach },
     Spawn { seq: u64, spec: Box<Spec> },
     Zygote { zygote: u64, spec: Box<ZygoteSpec> },
     EndZygote { zygote: u64 },
@@ -130,8 +131,9 @@ impl Order {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut w = Writer::default();
         match self {
-            Order::Configure { level, run_dir, pool } => {
+            Order::Configure { level, run_dir, pool, egress } => {
                 w.number(1).number(*level as u64).text(run_dir).number(*pool as u64);
+                write_reach(&mut w, egress);
             }
             Order::Spawn { seq, spec } => {
                 w.number(2).number(*seq);
@@ -163,6 +165,7 @@ impl Order {
                 },
                 run_dir: r.path()?,
                 pool: r.narrow()?,
+                egress: read_reach(&mut r)?,
             },
             2 => Order::Spawn { seq: r.number()?, spec: Box::new(read_spec(&mut r)?) },
             3 => Order::Stop,
@@ -270,6 +273,33 @@ fn read_spec(r: &mut Reader<'_>) -> Result<Spec, Malformed> {
     })
 }
 
+fn write_reach(w: &mut Writer, reach: &Reach) {
+    let (kind, routes) = match reach {
+        Reach::Nothing => (0, [].as_slice()),
+        Reach::IfPossible(egress) => (1, egress.routes()),
+        Reach::Required(egress) => (2, egress.routes()),
+    };
+    w.number(kind).number(routes.len() as u64);
+    for r in routes {
+        w.bytes(&r.network.address.octets()).number(u64::from(r.network.prefix)).number(u64::from(r.is_open));
+    }
+}
+
+fn read_reach(r: &mut Reader<'_>) -> Result<Reach, Malformed> {
+    let kind = r.number()?;
+    let egress = Egress::from_routes(r.list(|r| {
+        let address: [u8; 4] = r.bytes()?.try_into().map_err(|_| Malformed)?;
+        let network = Network { address: address.into(), prefix: r.narrow()? };
+        Ok(Route { network, is_open: r.number()? != 0 })
+    })?);
+    Ok(match kind {
+        0 => Reach::Nothing,
+        1 => Reach::IfPossible(egress),
+        2 => Reach::Required(egress),
+        _ => return Err(Malformed),
+    })
+}
+
 fn write_zygote(w: &mut Writer, s: &ZygoteSpec) {
     w.text(&s.id);
     write_program(w, &s.argv, &s.env);
@@ -337,6 +367,18 @@ mod tests {
         assert_eq!(*back, spec());
         for cut in 0..packet.len() {
             assert!(Order::decode(&packet[..cut]).is_err(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_configuration_survives_the_wire() {
+        for egress in [Reach::Nothing, Reach::IfPossible(Egress::internet()), Reach::Required(Egress::internet())] {
+            let sent =
+                Order::Configure { level: Level::Full, run_dir: "/r".into(), pool: 7, egress: egress.clone() }.encode();
+            let Ok(Order::Configure { egress: back, pool: 7, .. }) = Order::decode(&sent) else {
+                panic!("not a configuration")
+            };
+            assert_eq!(back, egress);
         }
     }
 

@@ -1,7 +1,7 @@
 //! A living worker as its owner holds it.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,8 +28,21 @@ pub struct Worker {
     pub endpoint_addr: SocketAddr,
     /// Read end of the pipe that is the program's standard output and standard error.
     pub output: OwnedFd,
+    /// Where what it sends to the outside arrives; `None` where there is no way out.
+    pub egress: Option<EgressSockets>,
     /// Waits for, stops and measures the worker.
     pub control: Control,
+}
+
+/// Sockets of a worker's network namespace, none of them blocking. Whoever holds them decides what becomes of what the worker
+/// sends to addresses that [`crate::Egress`] opens, and to [`crate::NAME_SERVER`].
+pub struct EgressSockets {
+    /// Its TCP connections: the local address of an accepted one is the address that the worker meant.
+    pub tcp: TcpListener,
+    /// Its UDP packets; `IP_RECVORIGDSTADDR` tells the address that each was meant for.
+    pub udp: UdpSocket,
+    /// Sends IP packets with headers of their own into the namespace: answers to `udp` come from the address that was meant.
+    pub raw: OwnedFd,
 }
 
 /// Waits for, stops and measures a worker; clones are the same worker.
@@ -104,13 +117,20 @@ impl Control {
     /// Highest use of memory so far, in bytes; 0 where nothing measures it (below level full).
     pub fn memory_peak_bytes(&self) -> u64 {
         let told = self.alive.life.memory_peak_bytes.load(Ordering::Relaxed);
+        if self.exit().is_some() {
+            // Its cgroup may be another's by now, under the next spawner.
+            return told;
+        }
         let now = self.alive.group.as_ref().map_or(0, |g| g.memory_peak_bytes());
         told.max(now)
     }
 
     /// Whether it passed its memory limit.
     pub fn oom_killed(&self) -> bool {
-        self.exit().is_some_and(|e| e.oom) || self.alive.group.as_ref().is_some_and(|g| g.oom_kills() > 0)
+        match self.exit() {
+            Some(exit) => exit.oom,
+            None => self.alive.group.as_ref().is_some_and(|g| g.oom_kills() > 0),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::handle::{Inner, send};
 use crate::sys::socket;
 use crate::wire::{Order, PACKET_BYTES_MAX};
-use crate::{Error, Sandbox, ZygoteSpec};
+use crate::{Error, ZygoteSpec};
 
 /// How long an interpreter may load before it counts as failed; with a large SDK on a busy machine it takes seconds.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -33,16 +33,11 @@ pub struct Zygote {
     sandbox: Arc<Inner>,
 }
 
-impl Sandbox {
-    /// Starts a zygote and waits until workers can be forked from it ([`crate::Start::Fork`]).
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] before anything is done; [`Error::Spawn`] with what the zygote or the spawner said;
-    /// [`Error::Gone`].
-    pub async fn start_zygote(&self, spec: ZygoteSpec) -> Result<Zygote, Error> {
-        spec.check()?;
+impl Inner {
+    /// Starts a zygote and waits until workers can be forked from it.
+    pub(crate) async fn start_zygote(self: &Arc<Self>, spec: ZygoteSpec) -> Result<Zygote, Error> {
         let id = spec.id.clone();
-        let inner = &self.inner;
+        let inner = self;
         let number = inner.seq.fetch_add(1, Ordering::Relaxed);
         let packet = Order::Zygote { zygote: number, spec: Box::new(spec) }.encode();
         if packet.len() > PACKET_BYTES_MAX {

@@ -6,10 +6,10 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command};
 
-use common::{Lab, MIB, finish};
+use common::{Lab, MIB, finish, forked, zygote};
 use squall_sandbox::Level;
 
-/// Runs Python with `need(what, ok)` at hand; every line that it prints is a breach.
+/// Runs Python with `need(what, ok)` at hand, executed and as a fork of a zygote; every line that it prints is a breach.
 async fn breaches(lab: &Lab, script: &str) -> String {
     let prelude = "\
 import os,sys,socket,errno,ctypes,signal,resource
@@ -27,10 +27,16 @@ def refused(name,number,*args):
 def opens(path,mode='rb'):
     return lambda: open(path,mode).read(1) if 'r' in mode else open(path,mode).close()
 ";
-    let spec = lab.python(&format!("{prelude}{script}\nprint('END')"));
-    let (text, exit) = lab.run(spec).await;
-    assert_eq!(exit.code, Some(0), "{exit:?}: {text}");
-    text.strip_suffix("END\n").unwrap_or_else(|| panic!("did not finish: {text}")).to_owned()
+    let script = format!("{prelude}{script}\nprint('END',flush=True)");
+    let zygote = zygote(lab).await;
+    let mut found = String::new();
+    for spec in [lab.python(&script), forked(lab, &zygote, &script)] {
+        let (text, exit) = lab.run(spec).await;
+        assert_eq!(exit.code, Some(0), "{exit:?}: {text}");
+        found += text.strip_suffix("END\n").unwrap_or_else(|| panic!("did not finish: {text}"));
+    }
+    assert!(zygote.is_alive(), "it survives whatever a fork does");
+    found
 }
 
 async fn check(script: &str) {

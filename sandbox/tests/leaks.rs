@@ -264,6 +264,56 @@ async fn sigkill_of_the_spawner_ends_its_workers() {
     dead_and_swept_at_the_next_start(dir).await;
 }
 
+/// The spawner of a sandbox in this very process.
+fn own_spawner(run_dir: &Path) -> i32 {
+    let own = format!("PPid:\t{}\n", std::process::id());
+    let is_child = |p: &i32| fs::read_to_string(format!("/proc/{p}/status")).is_ok_and(|s| s.contains(&own));
+    holders(&run_dir.join("lock")).into_iter().find(is_child).expect("a spawner")
+}
+
+#[tokio::test]
+async fn a_killed_spawner_is_followed_by_another() {
+    let lab = Lab::start(Level::Full, 2).await;
+    let run_dir = lab.dir.path().join("run");
+    let mut zygotes = BTreeSet::new();
+    for round in 0..4 {
+        let zygote = common::zygote(&lab).await;
+        assert!(zygotes.insert(zygote.number()), "numbers go on");
+        let executed = lab.sandbox.spawn(lab.shell("exec sleep 1000")).await.expect("spawn");
+        let spec = common::forked(&lab, &zygote, "import time; time.sleep(1000)");
+        let forked = lab.sandbox.spawn(spec.clone()).await.expect("fork");
+        let killed = own_spawner(&run_dir);
+        // In every other round while more are on their way.
+        let under_way: Vec<_> = (0..if round % 2 == 0 { 0 } else { 10 })
+            .map(|n| {
+                let (sandbox, spec) = (lab.sandbox.clone(), lab.shell(&format!("echo {n}")));
+                tokio::spawn(async move { finish(sandbox.spawn(spec).await.expect("spawn")).await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        // SAFETY: integers; the process is a child of ours that lives.
+        assert_eq!(unsafe { libc::kill(killed, libc::SIGKILL) }, 0);
+        assert_eq!(executed.wait().await.signal, Some(libc::SIGKILL));
+        assert_eq!(forked.wait().await.signal, Some(libc::SIGKILL));
+        zygote.gone().await;
+        assert!(!zygote.is_alive());
+        // Without a word to the sandbox: what is asked for waits for the next spawner.
+        assert_eq!(lab.run(lab.shell("echo again")).await.0, "again\n");
+        assert_ne!(own_spawner(&run_dir), killed);
+        let refused = lab.sandbox.spawn(spec).await.err().expect("its zygote is gone").to_string();
+        assert!(refused.contains("the zygote is not there"), "{refused}");
+        for (n, task) in under_way.into_iter().enumerate() {
+            // Those that ran already have ended with their spawner.
+            let (text, exit) = task.await.expect("task");
+            assert!(text == format!("{n}\n") || exit.signal == Some(libc::SIGKILL), "{text} {exit:?}");
+        }
+    }
+    settle(&lab, 2).await;
+    lab.sandbox.shutdown().await;
+    assert!(matches!(lab.sandbox.spawn(lab.shell("echo no")).await, Err(squall_sandbox::Error::Gone)));
+    eventually_clean(&run_dir);
+}
+
 #[tokio::test]
 async fn restart_removes_what_the_death_of_everything_left() {
     let dir = tempfile::tempdir().expect("directory");

@@ -12,6 +12,8 @@
  *    those of the main loop anew. The others belong to threads that the fork does not have, which may still be "woken".
  *  - Threads are gone that wait in condition variables. Waking those variables would wait for the lost threads: they are made
  *    fresh. (libuv's own thread pool does this for itself.)
+ *  - V8 hands background work (compiling WebAssembly, which `fetch` needs too) to threads that the fork does not have; it would
+ *    lie there, and the end of a Worker would wait for it for ever. In forks a thread of ours does it, made on first need.
  *  - OpenSSL and V8 would give every fork the same random numbers: both are seeded anew.
  *  - The heap limit is that of the zygote: limitHeap lowers it to the function's.
  */
@@ -24,6 +26,7 @@
 #include <dirent.h>
 #include <net/if.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,6 +45,10 @@
 /* How much of V8's Isolate is searched, and how many places may look like its generator at first. */
 #define ISOLATE_BYTES_MAX (256u << 10)
 #define ARGUMENTS_MAX 64u
+/* The platform has 20 to 30 virtual methods. */
+#define METHODS_MAX 40
+/* How long the zygote's other threads may take to come to rest, in milliseconds. */
+#define REST_MS_MAX 2000
 
 #ifndef MADV_DOFORK
 #define MADV_DOFORK 11
@@ -149,9 +156,11 @@ static pthread_cond_t *condition_at(unsigned long futex) {
     return waiters >> 3 ? (pthread_cond_t *)start : NULL;
 }
 
+/* Answers 1 while a thread works: a fork would inherit its work half done. */
 static int note_conditions(void) {
     DIR *folder = opendir("/proc/self/task");
     struct dirent *entry;
+    int is_busy = 0;
     if (!folder) return -1;
     while ((entry = readdir(folder))) {
         char path[64], line[256] = "";
@@ -164,6 +173,7 @@ static int note_conditions(void) {
         if (fd < 0) continue;
         ssize_t length = read(fd, line, sizeof line - 1);
         close(fd);
+        is_busy |= length > 0 && !strncmp(line, "running", 7);
         if (length <= 0 || sscanf(line, "%ld %lx %lx", &number, &futex, &operation) != 3 || number != SYS_futex) continue;
         /* Semaphores wait with FUTEX_WAIT_BITSET too, but not on a word inside a condition variable with waiters. */
         pthread_cond_t *condition = futex >= 4096 ? condition_at(futex) : NULL;
@@ -172,12 +182,23 @@ static int note_conditions(void) {
         }
         if (condition && condition_count < CONDITIONS_MAX) conditions[condition_count++] = condition;
     }
-    return closedir(folder);
+    if (closedir(folder)) return -1;
+    return is_busy;
 }
 
 static int read_memory(const void *from, void *to, size_t length) {
     struct iovec local = {to, length}, remote = {(void *)from, length};
     return process_vm_readv(getpid(), &local, 1, &remote, 1, 0) == (ssize_t)length ? 0 : -1;
+}
+
+static int note_conditions_at_rest(void) {
+    int state = note_conditions();
+    for (int ms = 0; state == 1 && ms < REST_MS_MAX; ms++) {
+        usleep(1000);
+        condition_count = 0;
+        state = note_conditions();
+    }
+    return state;
 }
 
 static void step(struct generator *g) {
@@ -222,6 +243,102 @@ end:
     free(words);
     free(found);
     return generator ? 0 : -1;
+}
+
+/* v8::Task, as its public header has it: two destructors, the second of which frees it, and Run. */
+struct task {
+    void (**methods)(struct task *);
+};
+enum { TASK_DELETE = 1, TASK_RUN = 2 };
+
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t more;
+    struct entry {
+        struct task *task;
+        struct entry *next;
+    } *first, **last;
+    int has_thread;
+} background = {.lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER, .last = &background.first};
+
+static void *work(void *ignored) {
+    (void)ignored;
+    for (;;) {
+        pthread_mutex_lock(&background.lock);
+        while (!background.first) pthread_cond_wait(&background.more, &background.lock);
+        struct entry *entry = background.first;
+        background.first = entry->next;
+        if (!background.first) background.last = &background.first;
+        pthread_mutex_unlock(&background.lock);
+        entry->task->methods[TASK_RUN](entry->task);
+        entry->task->methods[TASK_DELETE](entry->task);
+        free(entry);
+    }
+    return NULL;
+}
+
+/* Takes over what a unique_ptr holds, which as a parameter is passed by its address. */
+static void post(struct task **given) {
+    struct entry *entry = malloc(sizeof *entry);
+    if (!entry) abort();
+    entry->task = *given;
+    entry->next = NULL;
+    *given = NULL;
+    pthread_mutex_lock(&background.lock);
+    *background.last = entry;
+    background.last = &entry->next;
+    if (!background.has_thread) {
+        sigset_t all, before;
+        pthread_t thread;
+        sigfillset(&all);
+        /* Signals are for the main thread. Without a thread (at the limit of processes) the next task tries again. */
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        background.has_thread = !pthread_create(&thread, NULL, work, NULL);
+        if (background.has_thread) pthread_detach(thread);
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+    }
+    pthread_cond_signal(&background.more);
+    pthread_mutex_unlock(&background.lock);
+}
+
+/* Node 20: CallOnWorkerThread. */
+static void call_on_worker(void *platform, struct task **task) {
+    (void)platform;
+    post(task);
+}
+
+/* Node 22 and later: PostTaskOnWorkerThreadImpl. */
+static void post_on_worker(void *platform, int priority, struct task **task, const void *location) {
+    (void)platform;
+    (void)priority;
+    (void)location;
+    post(task);
+}
+
+/* Puts our function into node's table of the platform's methods, where its own stands. */
+static int take_background_work(void) {
+    static const struct {
+        const char *name;
+        void *own;
+    } methods[] = {
+        {"_ZN4node12NodePlatform18CallOnWorkerThreadESt10unique_ptrIN2v84TaskESt14default_deleteIS3_EE", (void *)call_on_worker},
+        {"_ZN4node12NodePlatform26PostTaskOnWorkerThreadImplEN2v812TaskPriorityESt10unique_ptrINS1_4TaskESt14default_deleteIS4_EE"
+         "RKNS1_14SourceLocationE",
+         (void *)post_on_worker},
+    };
+    void **table = dlsym(RTLD_DEFAULT, "_ZTVN4node12NodePlatformE");
+    long page = sysconf(_SC_PAGESIZE);
+    for (size_t m = 0; table && m < sizeof methods / sizeof *methods; m++) {
+        void *method = dlsym(RTLD_DEFAULT, methods[m].name);
+        for (size_t i = 2; method && i < METHODS_MAX; i++) {
+            if (table[i] != method) continue;
+            char *at = (char *)((uintptr_t)&table[i] & ~(uintptr_t)(page - 1));
+            if (mprotect(at, (size_t)page, PROT_READ | PROT_WRITE)) return -1;
+            table[i] = methods[m].own;
+            return mprotect(at, (size_t)page, PROT_READ);
+        }
+    }
+    return -1;
 }
 
 /* In the worker: nothing may be shared with the zygote any more. What libuv made in its own fork handler is new and stays. */
@@ -291,7 +408,9 @@ static napi_value serve(napi_env env, napi_callback_info info) {
     const char *missing = find_symbols();
     if (missing) return failure(env, missing);
     if (find_generator(env, argument[1])) return failure(env, "V8's random numbers were not found");
-    if (note_descriptors() || note_conditions()) return failure(env, "descriptors and threads could not be listed");
+    if (note_descriptors()) return failure(env, "descriptors could not be listed");
+    if (note_conditions_at_rest()) return failure(env, "threads do not come to rest");
+    if (take_background_work()) return failure(env, "node's platform was not found");
     if (keep_mappings()) return failure(env, "mappings could not be listed");
     const uint8_t *payload = squall_zygote_serve(CONTROL, text, NULL, &length);
     const char *step = renew(env);

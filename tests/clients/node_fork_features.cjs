@@ -178,9 +178,11 @@ const features = {
   },
   async child_fork() {
     const child = fork(path.join(__dirname, 'node_fork_child.cjs'));
+    // On a busy machine its end may be noticed before its message.
+    const exit = once(child, 'exit');
     child.send({ n: 1 });
     assert.deepStrictEqual((await once(child, 'message'))[0], { n: 2 });
-    assert.strictEqual((await once(child, 'exit'))[0], 3);
+    assert.strictEqual((await exit)[0], 3);
   },
 };
 
@@ -189,7 +191,9 @@ const net4 = (list) => list.some(({ address }) => address === '127.0.0.1' || add
 const HEAVY = ['worker_threads', 'child_fork'];
 
 exports.handler = async (event) => {
-  const names = Object.keys(features).filter((name) => !HEAVY.includes(name) || event.heavy);
+  const all = Object.keys(features).filter((name) => !HEAVY.includes(name) || event.heavy);
+  // `turn` picks two that are far from each other; without it all run.
+  const names = event.only ?? (event.turn === undefined ? all : [0, 7].map((far) => all[(event.turn + far) % all.length]));
   const failed = {};
   const run = async (name) => {
     let timer;

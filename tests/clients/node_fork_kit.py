@@ -18,8 +18,8 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 MAGIC = 0x315A5153
 SYS_DUP3 = {"x86_64": 292, "aarch64": 24}[os.uname().machine]
 SYS_CHDIR = {"x86_64": 80, "aarch64": 49}[os.uname().machine]
-CLONE_NEWNS, MS_BIND, MS_REC, MS_PRIVATE = 0x20000, 0x1000, 0x4000, 0x40000
-PR_SET_CHILD_SUBREAPER = 36
+CLONE_NEWNS, CLONE_NEWPID, MS_BIND, MS_REC, MS_PRIVATE = 0x20000, 0x20000000, 0x1000, 0x4000, 0x40000
+PR_SET_PDEATHSIG = 1
 FLAGS = ["--single-threaded", "--no-flush-bytecode", "--use-largepages=silent", "--max-semi-space-size=8"]
 LIMITS = ["--max-old-space-size=460", "--max-semi-space-size=25"]
 
@@ -35,9 +35,15 @@ def mount(source, target, flags=MS_BIND | MS_REC, kind=None):
 
 
 def enter_namespace(client, sdk, task):
-    """/var as workers see it, for this process and its children."""
-    must(LIBC.unshare(CLONE_NEWNS), "unshare")
+    """/var as workers see it, and to be their process 1, for this process and its children."""
+    must(LIBC.unshare(CLONE_NEWNS | CLONE_NEWPID), "unshare")
+    # Only a child is in the new namespace of processes.
+    child = os.fork()
+    if child:
+        os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) & 255)
+    must(LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "end with the parent")
     must(LIBC.mount(None, b"/", None, MS_REC | MS_PRIVATE, None), "make mounts private")
+    mount("proc", "/proc", 0, b"proc")
     # Held open, since /var hides what lies below it.
     places = [(os.open(path, os.O_PATH), inside) for path, inside in
               [(client, "/var/runtime"), (sdk, "/var/node_modules"), (task, "/var/task")] if path]
@@ -45,7 +51,6 @@ def enter_namespace(client, sdk, task):
     for fd, inside in places:
         mount(f"/proc/self/fd/{fd}", inside)
         os.close(fd)
-    must(LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "become the reaper")
 
 
 class Zygote:

@@ -22,6 +22,10 @@ pub enum Family {
     Node(u32),
     /// Python 3 of this minor version.
     Python(u32),
+    /// Java of this feature version.
+    Java(u32),
+    /// Ruby 3 of this minor version.
+    Ruby(u32),
     /// The package brings its own `bootstrap`.
     Provided,
 }
@@ -41,6 +45,13 @@ impl Family {
             "python3.12" => Self::Python(12),
             "python3.13" => Self::Python(13),
             "python3.14" => Self::Python(14),
+            "java11" => Self::Java(11),
+            "java17" => Self::Java(17),
+            "java21" => Self::Java(21),
+            "java25" => Self::Java(25),
+            "ruby3.2" => Self::Ruby(2),
+            "ruby3.3" => Self::Ruby(3),
+            "ruby3.4" => Self::Ruby(4),
             "provided.al2" | "provided.al2023" => Self::Provided,
             _ => return None,
         })
@@ -51,6 +62,8 @@ impl Family {
         match self {
             Self::Node(18 | 20 | 22 | 24) => self.name(),
             Self::Python(9..=14) => self.name(),
+            Self::Java(11 | 17 | 21 | 25) => self.name(),
+            Self::Ruby(2..=4) => self.name(),
             _ => None,
         }
     }
@@ -59,6 +72,8 @@ impl Family {
         match self {
             Self::Node(major) => Some(format!("nodejs{major}.x")),
             Self::Python(minor) => Some(format!("python3.{minor}")),
+            Self::Java(feature) => Some(format!("java{feature}")),
+            Self::Ruby(minor) => Some(format!("ruby3.{minor}")),
             Self::Provided => None,
         }
     }
@@ -76,6 +91,13 @@ pub const IDENTIFIERS: &[&str] = &[
     "python3.12",
     "python3.13",
     "python3.14",
+    "java11",
+    "java17",
+    "java21",
+    "java25",
+    "ruby3.2",
+    "ruby3.3",
+    "ruby3.4",
     "provided.al2",
     "provided.al2023",
 ];
@@ -113,13 +135,15 @@ impl Found {
         match self.family {
             Family::Node(major) => format!("nodejs:{major}"),
             Family::Python(minor) => format!("python:3.{minor}"),
+            Family::Java(feature) => format!("java:{feature}"),
+            Family::Ruby(minor) => format!("ruby:3.{minor}"),
             Family::Provided => self.id.replacen('.', ":", 1),
         }
     }
 
     /// What follows the `v` in INIT_START.
     pub(crate) fn log_version(&self) -> String {
-        let skip = if matches!(self.family, Family::Python(_)) { 2 } else { 1 };
+        let skip = if matches!(self.family, Family::Python(_) | Family::Ruby(_)) { 2 } else { 1 };
         let rest: Vec<&str> = self.version.split('.').skip(skip).collect();
         if rest.is_empty() { "1".into() } else { rest.join(".") }
     }
@@ -192,6 +216,14 @@ fn missing(id: &str, all: &All) -> String {
         Some(Family::Python(minor)) => format!(
             "install Python 3.{minor} (for example `uv python install 3.{minor}`, `pyenv install 3.{minor}` or your \
              distribution's package), or name its path in the configuration: [runtime.runtimes] \"{id}\" = \"/path/to/python3.{minor}\""
+        ),
+        Some(Family::Java(feature)) => format!(
+            "install Java {feature} (on Debian and Ubuntu `apt-get install openjdk-{feature}-jre-headless`), set JAVA_HOME, or name \
+             its path in the configuration: [runtime.runtimes] \"{id}\" = \"/path/to/bin/java\""
+        ),
+        Some(Family::Ruby(minor)) => format!(
+            "install Ruby 3.{minor} (for example `rbenv install 3.{minor}`, or your distribution's package), or name its path in \
+             the configuration: [runtime.runtimes] \"{id}\" = \"/path/to/ruby\""
         ),
         _ => format!("supported are {}", IDENTIFIERS.join(", ")),
     };

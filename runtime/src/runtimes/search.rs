@@ -25,9 +25,29 @@ struct Answer {
     told: Option<Told>,
 }
 
+/// What an interpreter is, by the name of its program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Kind {
+    Node,
+    Python,
+    Java,
+    Ruby,
+}
+
+impl Kind {
+    fn of(program: &str) -> Self {
+        match program {
+            _ if program.starts_with("node") => Self::Node,
+            _ if program.starts_with("java") => Self::Java,
+            _ if program.starts_with("ruby") => Self::Ruby,
+            _ => Self::Python,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Told {
-    is_node: bool,
+    kind: Kind,
     version: String,
     exe: PathBuf,
     prefix: PathBuf,
@@ -89,11 +109,11 @@ fn numbers(version: &str) -> Vec<u32> {
 
 fn family(told: &Told) -> Option<Family> {
     let numbers = numbers(&told.version);
-    if told.is_node {
-        return numbers.first().map(|major| Family::Node(*major));
-    }
-    match numbers.as_slice() {
-        [3, minor, ..] => Some(Family::Python(*minor)),
+    match (told.kind, numbers.as_slice()) {
+        (Kind::Node, [major, ..]) => Some(Family::Node(*major)),
+        (Kind::Java, [feature, ..]) => Some(Family::Java(*feature)),
+        (Kind::Python, [3, minor, ..]) => Some(Family::Python(*minor)),
+        (Kind::Ruby, [3, minor, ..]) => Some(Family::Ruby(*minor)),
         _ => None,
     }
 }
@@ -112,9 +132,9 @@ fn found(id: String, told: Told) -> Option<Found> {
     if told.exe.starts_with("/usr") && told.prefix.starts_with("/usr") {
         return Some(base);
     }
-    // Both find their files relative to the program, so they may stand where AWS has them.
+    // All find their files relative to the program, so they may stand where AWS has them.
     let lang = PathBuf::from("/var/lang");
-    let (exe_inside, mount) = if told.is_node {
+    let (exe_inside, mount) = if told.kind == Kind::Node {
         let inside = lang.join("bin/node");
         (inside.clone(), Mount { host: told.exe, inside })
     } else {
@@ -142,24 +162,46 @@ fn is_program(path: &Path) -> bool {
 }
 
 async fn probe(path: &Path) -> Option<Told> {
-    let name = path.file_name()?.to_string_lossy().into_owned();
-    let is_node = name.starts_with("node");
-    let script = if is_node {
-        "console.log(process.versions.node+'\\n'+process.execPath+'\\n'+process.execPath)"
-    } else {
-        "import sys;print('%d.%d.%d'%sys.version_info[:3]);print(sys.executable);print(sys.base_prefix)"
-    };
-    let mut command = Command::new(path);
-    if !is_node {
-        command.args(["-I", "-S"]);
+    let kind = Kind::of(&path.file_name()?.to_string_lossy());
+    if kind == Kind::Java {
+        return probe_java(path).await;
     }
-    command.arg(if is_node { "-e" } else { "-c" }).arg(script);
+    let mut command = Command::new(path);
+    match kind {
+        Kind::Node => {
+            command.args(["-e", "console.log(process.versions.node+'\\n'+process.execPath+'\\n'+process.execPath)"])
+        }
+        Kind::Ruby => command.args([
+            "--disable-all",
+            "-e",
+            "puts RUBY_VERSION, RbConfig.ruby, RbConfig::CONFIG['prefix']",
+            "-rrbconfig",
+        ]),
+        _ => command.args([
+            "-I",
+            "-S",
+            "-c",
+            "import sys;print('%d.%d.%d'%sys.version_info[:3]);print(sys.executable);print(sys.base_prefix)",
+        ]),
+    };
     let text = output(command, PROBE_TIMEOUT).await.ok()?;
     let mut lines = text.lines();
     let (version, exe, prefix) = (lines.next()?, lines.next()?, lines.next()?);
     let exe = std::fs::canonicalize(exe).ok()?;
     let prefix = std::fs::canonicalize(prefix).ok()?;
-    Some(Told { is_node, version: version.to_owned(), exe, prefix })
+    Some(Told { kind, version: version.to_owned(), exe, prefix })
+}
+
+/// Java tells its version, and its home is two folders above the program that the links lead to.
+async fn probe_java(path: &Path) -> Option<Told> {
+    let mut command = Command::new(path);
+    command.arg("--version");
+    let text = output(command, PROBE_TIMEOUT).await.ok()?;
+    // openjdk 17.0.15 2025-04-15
+    let version = text.split_whitespace().nth(1)?.split(['-', '+']).next()?.to_owned();
+    let exe = std::fs::canonicalize(path).ok()?;
+    let prefix = exe.parent()?.parent()?.to_owned();
+    Some(Told { kind: Kind::Java, version, exe, prefix })
 }
 
 /// What a program prints; its error output as the error.
@@ -216,8 +258,9 @@ fn candidates(options: &Options) -> Vec<PathBuf> {
 }
 
 fn names() -> Vec<OsString> {
-    let mut names: Vec<OsString> = vec!["node".into(), "nodejs".into(), "python3".into()];
+    let mut names: Vec<OsString> = vec!["node".into(), "nodejs".into(), "python3".into(), "java".into(), "ruby".into()];
     names.extend((9..=14).map(|minor| format!("python3.{minor}").into()));
+    names.extend((2..=4).map(|minor| format!("ruby3.{minor}").into()));
     names
 }
 
@@ -241,6 +284,12 @@ fn folders(options: &Options) -> Vec<PathBuf> {
     list.extend(["nodejs", "python"].iter().flat_map(|kind| below(&asdf.join(kind), "bin")));
     let mise = manager("MISE_DATA_DIR", ".local/share/mise").join("installs");
     list.extend(["node", "python"].iter().flat_map(|kind| below(&mise.join(kind), "bin")));
+    list.extend(below(Path::new("/usr/lib/jvm"), "bin"));
+    list.extend(host.managers.get("JAVA_HOME").map(|java| java.join("bin")));
+    list.extend(below(&home.join(".sdkman/candidates/java"), "bin"));
+    list.extend(below(&manager("RBENV_ROOT", ".rbenv").join("versions"), "bin"));
+    list.extend(["ruby", "java"].iter().flat_map(|kind| below(&asdf.join(kind), "bin")));
+    list.extend(["ruby", "java"].iter().flat_map(|kind| below(&mise.join(kind), "bin")));
     list.extend(below(&manager("UV_PYTHON_INSTALL_DIR", ".local/share/uv/python"), "bin"));
     list
 }
@@ -256,21 +305,22 @@ fn below(parent: &Path, rest: &str) -> Vec<PathBuf> {
 mod tests {
     use super::*;
 
-    fn told(is_node: bool, version: &str, exe: &str, prefix: &str) -> Told {
-        Told { is_node, version: version.into(), exe: exe.into(), prefix: prefix.into() }
+    fn told(kind: Kind, version: &str, exe: &str, prefix: &str) -> Told {
+        Told { kind, version: version.into(), exe: exe.into(), prefix: prefix.into() }
     }
 
     #[test]
     fn interpreters_outside_usr_stand_where_aws_has_them() {
-        let node =
-            found("nodejs20.x".into(), told(true, "20.1.0", "/home/u/n/bin/node", "/home/u/n/bin/node")).expect("node");
+        let node = found("nodejs20.x".into(), told(Kind::Node, "20.1.0", "/home/u/n/bin/node", "/home/u/n/bin/node"))
+            .expect("node");
         assert_eq!(node.exe_inside, Path::new("/var/lang/bin/node"));
         assert_eq!(node.mounts[0].host, Path::new("/home/u/n/bin/node"));
-        let python =
-            found("python3.12".into(), told(false, "3.12.1", "/p/3.12/bin/python3.12", "/p/3.12")).expect("python");
+        let python = found("python3.12".into(), told(Kind::Python, "3.12.1", "/p/3.12/bin/python3.12", "/p/3.12"))
+            .expect("python");
         assert_eq!(python.exe_inside, Path::new("/var/lang/bin/python3.12"));
         assert_eq!(python.mounts[0], Mount { host: "/p/3.12".into(), inside: "/var/lang".into() });
-        let system = found("python3.11".into(), told(false, "3.11.2", "/usr/bin/python3.11", "/usr")).expect("python");
+        let system =
+            found("python3.11".into(), told(Kind::Python, "3.11.2", "/usr/bin/python3.11", "/usr")).expect("python");
         assert!(system.mounts.is_empty() && system.exe_inside == Path::new("/usr/bin/python3.11"));
     }
 

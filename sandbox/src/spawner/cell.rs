@@ -56,7 +56,7 @@ pub(super) struct Cell {
     pub hand: Option<Hand>,
     /// The zygote that was asked to fork, until the program runs.
     pub fork: Option<Fork>,
-    /// What the server gets: Runtime API, endpoint, output.
+    /// What the server gets: Runtime API, endpoint, output, and the sockets of the way out where there is one.
     pub gifts: Vec<OwnedFd>,
     /// Becomes readable when memory ran out (cgroup v1).
     pub oom_watch: Option<OwnedFd>,
@@ -135,11 +135,13 @@ impl Cell {
     /// What comes with the stage's first word.
     fn take(&mut self, mut fds: Vec<OwnedFd>, counts: &[u8]) -> io::Result<()> {
         let nonsense = || io::Error::new(io::ErrorKind::InvalidData, "the sandbox sent nonsense");
-        if let [doors, has_rules] = *counts {
-            let doors = usize::from(doors);
-            if fds.len() != FIXED_FDS + doors + usize::from(has_rules) {
+        let mut outlet = Vec::new();
+        if let [doors, has_rules, sockets] = *counts {
+            let (doors, sockets) = (usize::from(doors), usize::from(sockets));
+            if fds.len() != FIXED_FDS + doors + usize::from(has_rules) + sockets {
                 return Err(nonsense());
             }
+            outlet = fds.split_off(fds.len() - sockets);
             let rules = if has_rules == 1 { fds.pop() } else { None };
             let behind = fds.split_off(FIXED_FDS);
             let hand = fds.split_off(GIFT_FDS + 1);
@@ -151,6 +153,7 @@ impl Cell {
         if fds.len() != GIFT_FDS {
             return Err(nonsense());
         }
+        fds.append(&mut outlet);
         self.gifts = fds;
         if let Some(group) = &self.group {
             self.oom_watch = group.watch_oom().context("watch for lack of memory")?;

@@ -8,6 +8,7 @@ mod cell;
 mod fork;
 mod image;
 mod janitor;
+mod outlet;
 mod pool;
 mod prepare;
 mod root;
@@ -26,10 +27,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::Level;
 use crate::cgroup::{self, Hierarchy};
 use crate::sys::{Context, check, mount, process, seccomp, socket};
 use crate::wire::{News, Order};
+use crate::{Egress, Level, Reach};
 use janitor::Janitor;
 use pool::Pool;
 
@@ -44,6 +45,8 @@ pub(super) struct Setting {
     /// Real root: may use loop devices and give each worker a host user of its own.
     pub is_root: bool,
     pub images: bool,
+    /// What workers reach; `None`: nothing.
+    pub egress: Option<Egress>,
     /// The highest capability that the kernel knows.
     pub last_capability: u64,
     /// The seccomp filter.
@@ -69,10 +72,10 @@ fn run() -> io::Result<()> {
     let server = take_stdin()?;
     let mut packet = Vec::new();
     let Some(_) = socket::receive(server.as_fd(), &mut packet)? else { return Ok(()) };
-    let Ok(Order::Configure { level, run_dir, pool }) = Order::decode(&packet) else {
+    let Ok(Order::Configure { level, run_dir, pool, egress }) = Order::decode(&packet) else {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the first message is not a configuration"));
     };
-    let prepared = open(level, &run_dir).and_then(|(setting, lock, note)| {
+    let prepared = open(level, &run_dir, egress).and_then(|(setting, lock, note)| {
         let janitor = Janitor::start(setting.hierarchy.clone(), lock.as_fd()).map_err(|e| e.to_string())?;
         Ok((setting, lock, note, janitor))
     });
@@ -104,7 +107,7 @@ fn take_stdin() -> io::Result<OwnedFd> {
 }
 
 /// Puts the level in force, or says what is missing.
-fn open(level: Level, run_dir: &Path) -> Result<(Setting, OwnedFd, String), String> {
+fn open(level: Level, run_dir: &Path, reach: Reach) -> Result<(Setting, OwnedFd, String), String> {
     process::raise_open_files();
     let lock = lock(run_dir).map_err(|e| format!("the run directory {}: {e}", run_dir.display()))?;
     let is_root = process::euid() == 0;
@@ -114,6 +117,7 @@ fn open(level: Level, run_dir: &Path) -> Result<(Setting, OwnedFd, String), Stri
         hierarchy: None,
         is_root,
         images: false,
+        egress: None,
         last_capability: process::last_capability(),
         filter: seccomp::program(),
     };
@@ -121,7 +125,9 @@ fn open(level: Level, run_dir: &Path) -> Result<(Setting, OwnedFd, String), Stri
         return Ok((setting, lock, "workers are plain processes: no isolation".into()));
     }
     enter_namespaces(is_root).map_err(|e| format!("{e}; run as root, or allow unprivileged user namespaces"))?;
-    root::template(&run_dir.join("template")).map_err(|e| e.to_string())?;
+    let (egress, mut note) = outlet(reach)?;
+    setting.egress = egress;
+    root::template(&run_dir.join("template"), setting.egress.is_some()).map_err(|e| e.to_string())?;
     if level == Level::Full {
         let name = format!("squall-{}", stable_id(run_dir));
         let hierarchy = cgroup::open(&name).map_err(|e| {
@@ -130,12 +136,32 @@ fn open(level: Level, run_dir: &Path) -> Result<(Setting, OwnedFd, String), Stri
         cgroup::sweep(&*hierarchy);
         setting.hierarchy = Some(hierarchy);
     }
-    let mut note = String::new();
     match image::available(is_root) {
         Ok(()) => setting.images = true,
-        Err(missing) => note = format!("/tmp is a tmpfs and counts as memory: {missing}"),
+        Err(missing) => {
+            let between = if note.is_empty() { "" } else { "; " };
+            note = format!("{note}{between}/tmp is a tmpfs and counts as memory: {missing}");
+        }
     }
     Ok((setting, lock, note))
+}
+
+/// What workers will reach, and what is to be said of it.
+fn outlet(reach: Reach) -> Result<(Option<Egress>, String), String> {
+    let advice = "the kernel needs nf_tables with tproxy (modules nft_tproxy, nf_tproxy_ipv4)";
+    match reach {
+        Reach::Nothing => Ok((None, String::new())),
+        Reach::IfPossible(egress) => match outlet::try_out(&egress) {
+            Ok(()) => Ok((Some(egress), String::new())),
+            Err(e) => Ok((None, format!("functions do not reach the internet: {e}; {advice}"))),
+        },
+        Reach::Required(egress) => match outlet::try_out(&egress) {
+            Ok(()) => Ok((Some(egress), String::new())),
+            Err(e) => {
+                Err(format!("a way out for functions: {e}; {advice}, or switch it off: [runtime] egress = \"off\""))
+            }
+        },
+    }
 }
 
 fn lock(run_dir: &Path) -> io::Result<OwnedFd> {

@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::{Setting, image, root, stage};
+use super::{Setting, image, outlet, root, stage};
 use crate::Level;
 use crate::sys::process::{self, Side};
 use crate::sys::{Context, landlock, mount, net, seccomp, socket};
@@ -74,7 +74,8 @@ pub(super) struct Hand {
 }
 
 /// Descriptors with [`SAYS_READY`]: first what the server gets (Runtime API, endpoint, output). In a sandbox `/tmp`, the
-/// first five of [`Hand`], the doors and the rules follow, the last two counted in the two bytes behind the word.
+/// first five of [`Hand`], the doors, the rules and the sockets of the way out follow, the last three counted in the bytes
+/// behind the word; the server gets those sockets as well.
 pub(super) const GIFT_FDS: usize = 3;
 pub(super) const HAND_FDS: usize = 5;
 pub(super) const FIXED_FDS: usize = GIFT_FDS + 1 + HAND_FDS;
@@ -111,12 +112,12 @@ pub(super) fn run(setting: &Setting, fresh: Fresh) -> ! {
             let own = [Some(&pipes.mounted), made.root.as_ref()].into_iter().flatten().map(AsFd::as_fd);
             process::close_all_but(&gifts.iter().copied().chain(own).collect::<Vec<_>>());
             process::setsid();
-            let word = [SAYS_READY, made.doors.len() as u8, u8::from(made.rules.is_some())];
+            let word = [SAYS_READY, made.doors.len() as u8, u8::from(made.rules.is_some()), made.outlet.len() as u8];
             if socket::send(ctl.as_fd(), &word, &gifts).is_err() {
                 process::exit(1);
             }
-            let Made { root, user, rules, output, tmp, doors, runtime_api, endpoint, output_read } = made;
-            drop((tmp, doors, runtime_api, endpoint, output_read, pipes.adoption, pipes.mounted_read));
+            let Made { root, user, rules, output, tmp, doors, outlet, runtime_api, endpoint, output_read } = made;
+            drop((tmp, doors, outlet, runtime_api, endpoint, output_read, pipes.adoption, pipes.mounted_read));
             // Closed with everything else above; its number may be another's by now.
             std::mem::forget(pipes.adoption_read);
             stage::run(setting, Stage { ctl, root, user, rules, output, mounted: Some(pipes.mounted) })
@@ -145,7 +146,7 @@ impl Pipes {
 fn gifts<'a>(ctl: &'a OwnedFd, made: &'a Made, pipes: &'a Pipes) -> Vec<BorrowedFd<'a>> {
     let first = [made.runtime_api.as_fd(), made.endpoint.as_fd(), made.output_read.as_fd()];
     let rest = [ctl, &pipes.adoption, &made.output].into_iter().chain(&made.user).chain([&pipes.mounted_read]);
-    let rest = made.tmp.iter().chain(rest).chain(&made.doors).chain(&made.rules);
+    let rest = made.tmp.iter().chain(rest).chain(&made.doors).chain(&made.rules).chain(&made.outlet);
     first.into_iter().chain(rest.map(AsFd::as_fd)).collect()
 }
 
@@ -163,6 +164,8 @@ struct Made {
     rules: Option<OwnedFd>,
     tmp: Option<OwnedFd>,
     doors: Vec<OwnedFd>,
+    /// The sockets of the way out, where there is one.
+    outlet: Vec<OwnedFd>,
     output: OwnedFd,
     output_read: OwnedFd,
     runtime_api: TcpListener,
@@ -179,6 +182,7 @@ fn plain() -> io::Result<Made> {
         rules: None,
         tmp: None,
         doors: Vec::new(),
+        outlet: Vec::new(),
         output,
         output_read,
         runtime_api,
@@ -194,6 +198,10 @@ fn isolated(setting: &Setting, number: u64, tmp_bytes: u64) -> io::Result<Made> 
     net::loopback_up().context("set the loopback interface up")?;
     let runtime_api = listen(RUNTIME_API_PORT).context("listen for the Runtime API")?;
     let endpoint = listen(ENDPOINT_PORT).context("listen for the endpoint")?;
+    let outlet = match &setting.egress {
+        Some(egress) => outlet::open(egress).context("make the way out")?.into(),
+        None => Vec::new(),
+    };
 
     let at = setting.run_dir.join("root");
     let new_root = root::build(&setting.run_dir.join("template"), &at)?;
@@ -228,6 +236,7 @@ fn isolated(setting: &Setting, number: u64, tmp_bytes: u64) -> io::Result<Made> 
         rules,
         tmp: Some(tmp),
         doors,
+        outlet,
         output,
         output_read,
         runtime_api,

@@ -12,7 +12,7 @@ use crate::sys::mount::{self, NO_DEV, NO_EXEC, NO_SUID, READ_ONLY};
 /// Directories at the top of a root that are part of `/usr` on today's distributions, and links to it then.
 const USR_PARTS: [&str; 6] = ["bin", "sbin", "lib", "lib64", "lib32", "libx32"];
 /// Configuration that programs of `/usr` need and that holds no secrets; bound if the host has it.
-const HOST_ETC: [&str; 16] = [
+const HOST_ETC: [&str; 18] = [
     "alternatives",
     "ssl/certs",
     "ssl/openssl.cnf",
@@ -27,17 +27,17 @@ const HOST_ETC: [&str; 16] = [
     "protocols",
     "services",
     "gai.conf",
+    "java-11-openjdk",
     "java-17-openjdk",
     "java-21-openjdk",
+    "java-25-openjdk",
 ];
 /// Directories of each worker's own root; those with mount points in them must be its own.
 const OWN_DIRS: [&str; 9] = ["proc", "tmp", "var", "var/task", "opt", "run", "home", "home/sbx_user1051", "root"];
-const OWN_ETC: [(&str, &str); 5] = [
+const OWN_ETC: [(&str, &str); 4] = [
     ("passwd", "sbx_user1051:x:993:993::/home/sbx_user1051:/sbin/nologin\n"),
     ("group", "sbx_user1051:x:993:\n"),
     ("hosts", "127.0.0.1 localhost\n::1 localhost\n"),
-    // No server named: the resolver asks 127.0.0.1, where nobody listens, and fails at once instead of after a timeout.
-    ("resolv.conf", "options timeout:1 attempts:1\n"),
     ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n"),
 ];
 const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
@@ -57,7 +57,7 @@ const SHM_OPTIONS: &str = "mode=1777,size=16m,nr_inodes=1024";
 
 /// Parts of the root that are the same for all workers, and read-only: made once by the spawner below `at`, where
 /// [`build`] copies them from, all mounts of a part in one call (0.3 ms a root instead of 0.9 ms).
-pub(super) fn template(at: &Path) -> io::Result<()> {
+pub(super) fn template(at: &Path, has_egress: bool) -> io::Result<()> {
     let flags = libc::MS_NOSUID | libc::MS_NODEV;
     mount::mount("squall".as_ref(), at, c"tmpfs", flags, ROOT_OPTIONS).context("mount the template")?;
     for dir in ["usr", "etc", "dev", "dev/shm"] {
@@ -76,7 +76,7 @@ pub(super) fn template(at: &Path) -> io::Result<()> {
             Err(_) => {}
         }
     }
-    etc(&at.join("etc"))?;
+    etc(&at.join("etc"), has_egress)?;
     devices(&at.join("dev"))
 }
 
@@ -109,10 +109,16 @@ fn bind(host: &Path, target: &Path, more: u64) -> io::Result<()> {
     mount::attach(tree.as_fd(), place.as_fd()).context(target.display())
 }
 
-fn etc(at: &Path) -> io::Result<()> {
+fn etc(at: &Path, has_egress: bool) -> io::Result<()> {
     for (name, text) in OWN_ETC {
         fs::write(at.join(name), text)?;
     }
+    let resolver = match has_egress {
+        true => format!("nameserver {}\noptions timeout:2 attempts:3\n", crate::egress::NAME_SERVER),
+        // No server named: the resolver asks 127.0.0.1, where nobody listens, and fails at once instead of after a timeout.
+        false => "options timeout:1 attempts:1\n".to_owned(),
+    };
+    fs::write(at.join("resolv.conf"), resolver)?;
     for name in HOST_ETC {
         // The real file: the host's /etc may link to places that are not there inside.
         let Ok(host) = fs::canonicalize(Path::new("/etc").join(name)) else { continue };

@@ -6,6 +6,7 @@
 pub(crate) mod landlock;
 pub(crate) mod mount;
 pub(crate) mod net;
+pub(crate) mod netlink;
 pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod seccomp;

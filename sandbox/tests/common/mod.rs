@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use squall_sandbox::{Exit, Level, Options, Sandbox, Spec, Worker};
+use squall_sandbox::{Exit, Level, Mount, Options, Sandbox, Spec, Start, Worker, ZYGOTE_LIBRARY, Zygote, ZygoteSpec};
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
 
@@ -32,7 +32,14 @@ impl Lab {
     }
 
     pub fn options(run_dir: PathBuf, level: Level, pool: usize) -> Options {
-        Options { level, run_dir, pool, spawner_exe: spawner(), spawner_args: Vec::new() }
+        Options {
+            level,
+            run_dir,
+            pool,
+            egress: squall_sandbox::Reach::Nothing,
+            spawner_exe: spawner(),
+            spawner_args: Vec::new(),
+        }
     }
 
     pub fn code(&self) -> PathBuf {
@@ -85,4 +92,55 @@ pub async fn finish(worker: Worker) -> (String, Exit) {
     };
     let exit = tokio::time::timeout(PATIENCE, ended).await.expect("the worker ends in time");
     (String::from_utf8_lossy(&text).into_owned(), exit)
+}
+
+/// A zygote in Python: what it runs in a worker is the worker's second argument.
+const PROGRAM: &str = r#"
+import ctypes, os, sys
+lib = ctypes.PyDLL("/var/runtime/zygote.so")
+lib.squall_zygote_serve.restype = ctypes.c_void_p
+length = ctypes.c_uint32()
+ctypes.pythonapi.PyOS_BeforeFork()
+at = lib.squall_zygote_serve(3, b"hello", None, ctypes.byref(length))
+ctypes.pythonapi.PyOS_AfterFork_Child()
+payload = ctypes.string_at(at, length.value)
+argc, envc = int.from_bytes(payload[:4], "little"), int.from_bytes(payload[4:8], "little")
+strings = payload[8:].split(b"\0")
+argv, env = strings[:argc], strings[argc:argc + envc]
+os.environ.clear()
+for pair in env:
+    name, _, value = pair.partition(b"=")
+    os.environb[name] = value
+exec(argv[-1].decode())
+"#;
+
+fn mounts(lab: &Lab) -> Vec<Mount> {
+    let host = lab.dir.path().join("client");
+    if !host.exists() {
+        // Once: a library must not change under a process that has loaded it.
+        std::fs::create_dir_all(&host).expect("client directory");
+        std::fs::write(host.join("zygote.so"), ZYGOTE_LIBRARY).expect("write");
+        std::fs::write(host.join("zygote.py"), PROGRAM).expect("write");
+    }
+    vec![Mount { host, inside: "/var/runtime".into() }]
+}
+
+/// A Python zygote whose forks run the script of [`forked`].
+pub async fn zygote(lab: &Lab) -> Zygote {
+    let spec = ZygoteSpec {
+        id: "test".into(),
+        argv: ["/usr/bin/python3", "-I", "-S", "/var/runtime/zygote.py"].map(Into::into).to_vec(),
+        env: vec![("ZYGOTE".into(), "own".into())],
+        mounts: mounts(lab),
+        keeps_descriptors: false,
+    };
+    lab.sandbox.start_zygote(spec).await.expect("start a zygote")
+}
+
+/// A worker that is a fork and runs `script`.
+pub fn forked(lab: &Lab, zygote: &Zygote, script: &str) -> Spec {
+    let mut spec = lab.python(script);
+    spec.start = Start::Fork(zygote.number());
+    spec.mounts = mounts(lab);
+    spec
 }

@@ -84,7 +84,7 @@ impl Launcher for Fake {
             let _ = done.send(Some(Exit { code: Some(code), ..Exit::default() }));
         });
         let worker = Task { abort: task.abort_handle(), exit, end: Mutex::new(Some(exited)) };
-        Ok(Started { worker: Box::new(worker), runtime_api, endpoint, output: reader.into() })
+        Ok(Started { worker: Box::new(worker), runtime_api, endpoint, output: reader.into(), egress: None })
     }
 }
 
