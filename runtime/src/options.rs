@@ -73,7 +73,7 @@ pub struct Options {
 }
 
 /// The part of the process's environment that the search for interpreters needs.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Host {
     /// `PATH`.
     pub path: OsString,
