@@ -138,12 +138,12 @@ fn checked_values(operator: &str, list: Vec<Wire>) -> Result<Vec<Arc<Value>>, Er
     if values.windows(2).any(|pair| pair[0].kind() != pair[1].kind()) {
         return Err(invalid("AttributeValues inside AttributeValueList must all be of the same type"));
     }
-    if let ("BETWEEN", [low, high]) = (operator, values.as_slice()) {
-        if low.order(high).is_some_and(std::cmp::Ordering::is_gt) {
-            return Err(Error::validation(
-                "The BETWEEN condition was provided a range where the lower bound is greater than the upper bound",
-            ));
-        }
+    if let ("BETWEEN", [low, high]) = (operator, values.as_slice())
+        && low.order(high).is_some_and(std::cmp::Ordering::is_gt)
+    {
+        return Err(Error::validation(
+            "The BETWEEN condition was provided a range where the lower bound is greater than the upper bound",
+        ));
     }
     Ok(values)
 }

@@ -11,7 +11,7 @@ const KINDS: [&str; 10] = ["S", "N", "B", "BOOL", "NULL", "SS", "NS", "BS", "L",
 const NAMES: [&str; 6] = ["aa", "bb", "cc", "dd", "ee", "ff"];
 
 fn pick(r: &mut Random, from: &[&'static str]) -> &'static str {
-    *r.pick::<&'static str>(from)
+    r.pick::<&'static str>(from)
 }
 
 fn some(r: &mut Random, from: &[&str]) -> Vec<String> {
