@@ -156,6 +156,19 @@ def test_partitions_are_in_the_order_of_the_service():
     equal([i["pk"]["S"] for i in first["Items"]], ["3635", "228"])
 
 
+def test_a_table_goes_by_its_arn_too():
+    it = table(2)
+    arn = db.describe_table(TableName=it)["Table"]["TableArn"]
+    spent = {"ReturnConsumedCapacity": "TOTAL"}
+    equal(db.get_item(TableName=arn, Key=key(1), **spent)["ConsumedCapacity"], {"TableName": arn, "CapacityUnits": 0.5})
+    equal(query(arn, **spent)["ConsumedCapacity"]["TableName"], arn)
+    found = db.batch_get_item(RequestItems={arn: {"Keys": [key(0)]}}, **spent)
+    equal((list(found["Responses"]), found["ConsumedCapacity"][0]["TableName"]), ([arn], arn))
+    put = {"Put": {"TableName": arn, "Item": item(7)}}
+    equal(db.transact_write_items(TransactItems=[put], **spent)["ConsumedCapacity"][0]["TableName"], arn)
+    equal(db.get_item(TableName=it, Key=key(7), **spent)["ConsumedCapacity"]["TableName"], it)
+
+
 def test_bad_queries_are_refused():
     it = table()
 

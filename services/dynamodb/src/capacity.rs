@@ -81,14 +81,14 @@ impl Spent {
         self
     }
 
-    /// The `ConsumedCapacity` structure, if wanted; `name` is the table as the caller named it.
-    pub fn value(&self, wanted: Wanted, unit: Unit, table: &Table) -> Option<Wire> {
+    /// The `ConsumedCapacity` structure, if wanted; `named` is the table as the caller named it, by name or ARN.
+    pub fn value(&self, wanted: Wanted, unit: Unit, table: &Table, named: &str) -> Option<Wire> {
         if wanted == Wanted::None {
             return None;
         }
         let total = self.table + self.indexes.iter().map(|(_, units)| units).sum::<f64>();
         let mut out = Output::new(&shapes::CONSUMED_CAPACITY);
-        out.set("TableName", Some(Wire::Str(table.name.clone())));
+        out.set("TableName", Some(Wire::Str(named.to_owned())));
         set_units(&mut out, unit, total);
         if wanted == Wanted::Indexes {
             out.set("Table", Some(capacity(unit, self.table)));

@@ -139,11 +139,12 @@ fn checked_values(operator: &str, list: Vec<Wire>) -> Result<Vec<Arc<Value>>, Er
         return Err(invalid("AttributeValues inside AttributeValueList must all be of the same type"));
     }
     if let ("BETWEEN", [low, high]) = (operator, values.as_slice())
-        && low.order(high).is_some_and(std::cmp::Ordering::is_gt) {
-            return Err(Error::validation(
-                "The BETWEEN condition was provided a range where the lower bound is greater than the upper bound",
-            ));
-        }
+        && low.order(high).is_some_and(std::cmp::Ordering::is_gt)
+    {
+        return Err(Error::validation(
+            "The BETWEEN condition was provided a range where the lower bound is greater than the upper bound",
+        ));
+    }
     Ok(values)
 }
 

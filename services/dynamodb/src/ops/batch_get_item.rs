@@ -78,7 +78,7 @@ impl DynamoDb {
                     items.push(wire::item_value(item));
                 }
             }
-            costs.extend(spent.value(wanted, Unit::Plain, &part.table));
+            costs.extend(spent.value(wanted, Unit::Plain, &part.table, &part.named));
             if !left.is_empty() {
                 unprocessed.push((part.named.clone(), with_keys(shape, part.rest, left)));
             }
@@ -102,7 +102,7 @@ impl DynamoDb {
             let Wire::Map(map) = key else { continue };
             keys.push(wire::item(map)?);
         }
-        let projection = request::projection(&mut fields, &mut scope)?.map(|paths| Projection::new(&paths));
+        let paths = request::projection(&mut fields, &mut scope)?;
         scope.check_used()?;
         let consistent = fields.flag("ConsistentRead").unwrap_or(false);
         policy::check_table_name(policy::table_name(&named))?;
@@ -112,6 +112,7 @@ impl DynamoDb {
         if crate::item::has_duplicates(&rows) {
             return Err(Error::validation("Provided list of item keys contains duplicates"));
         }
+        let projection = paths.map(|paths| Projection::new(&paths));
         Ok(Part { named, table, keys, rows, projection, consistent, rest })
     }
 }

@@ -66,7 +66,7 @@ impl DynamoDb {
                 }
             }
         }
-        let values = costs.values().filter_map(|(table, spent)| spent.value(wanted, Unit::Plain, table));
+        let values = costs.iter().filter_map(|(named, (table, spent))| spent.value(wanted, Unit::Plain, table, named));
         let mut out = Output::new(&shapes::BATCH_WRITE_ITEM_OUTPUT);
         out.set("UnprocessedItems", Some(Wire::Map(unprocessed(refused))));
         out.set("ConsumedCapacity", (wanted != Wanted::None).then(|| Wire::List(values.collect())));

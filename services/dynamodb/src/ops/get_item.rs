@@ -42,7 +42,7 @@ impl DynamoDb {
         self.pay(&table, Way::Read, || spent.clone());
         let mut out = Output::new(&shapes::GET_ITEM_OUTPUT);
         out.set("Item", item);
-        out.set("ConsumedCapacity", spent.value(wanted, Unit::Plain, &table));
+        out.set("ConsumedCapacity", spent.value(wanted, Unit::Plain, &table, &named));
         Ok(out.finish())
     }
 }

@@ -1,5 +1,6 @@
 //! Reads one page of a query or scan.
 
+use crate::capacity::read_units;
 use crate::codec;
 use crate::error::Error;
 use crate::expr::ast::Condition;
@@ -14,10 +15,16 @@ use std::sync::Arc;
 
 /// Bytes of items after which a page ends.
 const PAGE_BYTES: usize = 1024 * 1024;
+/// Rows and stored bytes asked of the engine first: most pages end with them, and engines read so few without another thread.
+const FIRST_ROWS: usize = 64;
+const FIRST_BYTES: usize = 128 * 1024;
 /// Rows asked of the engine at once.
 const CHUNK_ROWS: usize = 1000;
 /// Stored bytes asked of the engine at once: a page and the item that crosses its bound, in one go.
 const CHUNK_BYTES: usize = PAGE_BYTES + crate::item::ITEM_BYTES_MAX;
+
+/// Whole items asked of the engine at once, which each may be as long as items can be.
+const FETCH_ROWS: usize = 32;
 
 /// What to read.
 pub(super) struct Request {
@@ -46,7 +53,12 @@ pub(super) struct Page {
     pub json: Vec<u8>,
     pub count: usize,
     pub scanned: usize,
+    /// Bytes of the items, or of an index's part of them.
     pub bytes: usize,
+    /// Bytes of the items that had to be read from the table as well.
+    pub whole_bytes: usize,
+    /// Units that those cost on the table.
+    pub fetched: f64,
     /// Key of the last item read, when there may be more.
     pub last: Option<Item>,
 }
@@ -61,9 +73,10 @@ impl Request {
         let mut page = Page::default();
         let mut resume: Option<Key> = None;
         loop {
-            let left = self.limit.map_or(CHUNK_ROWS, |limit| (limit - page.scanned).min(CHUNK_ROWS));
+            let (rows, bytes) = if resume.is_none() { (FIRST_ROWS, FIRST_BYTES) } else { (CHUNK_ROWS, CHUNK_BYTES) };
+            let left = self.limit.map_or(rows, |limit| (limit - page.scanned).min(rows));
             let (from, to) = self.range.clone();
-            let mut range = Range::new(from, to).reversed(self.reverse).limit(left).max_bytes(CHUNK_BYTES);
+            let mut range = Range::new(from, to).reversed(self.reverse).limit(left).max_bytes(bytes);
             if let Some(next) = resume.take() {
                 range = range.resume(next);
             }
@@ -79,9 +92,12 @@ impl Request {
                 }
                 continue;
             }
-            for item in self.items(state, &chunk.rows).await? {
-                if self.take(item, &mut page) {
-                    return Ok(page);
+            let step = if self.whole_items { FETCH_ROWS } else { CHUNK_ROWS };
+            for rows in chunk.rows.chunks(step) {
+                for (item, part) in self.items(state, rows).await? {
+                    if self.take(item, part, &mut page) {
+                        return Ok(page);
+                    }
                 }
             }
             match chunk.next {
@@ -113,25 +129,38 @@ impl Request {
     }
 
     fn is_full(&self, page: &Page) -> bool {
-        self.limit == Some(page.scanned) || page.bytes > PAGE_BYTES
+        self.limit == Some(page.scanned) || page.bytes.max(page.whole_bytes) > PAGE_BYTES
     }
 
-    /// The items of rows; those of the table where the index does not have enough.
-    async fn items(&self, state: &Arc<dyn State>, rows: &[Row]) -> Result<Vec<Item>, Error> {
-        let items: Vec<Item> = rows.iter().map(|row| codec::decode(&row.value)).collect::<Result<_, _>>()?;
+    /// The items of rows, those of the table where the index does not have enough; with each the bytes that its row counts.
+    async fn items(&self, state: &Arc<dyn State>, rows: &[Row]) -> Result<Vec<(Item, usize)>, Error> {
+        let sized = |row: &Row| -> Result<(Item, usize), Error> {
+            let item = codec::decode(&row.value)?;
+            let bytes = item.size_bytes();
+            Ok((item, bytes))
+        };
+        let items: Vec<(Item, usize)> = rows.iter().map(sized).collect::<Result<_, _>>()?;
         if !self.whole_items {
             return Ok(items);
         }
-        let key = |item| self.table.schema.bytes(item).map(|k| tables::item(self.table.id, &k));
-        let keys: Vec<Key> = items.iter().filter_map(key).collect();
+        let key = |(item, bytes): &(Item, usize)| {
+            Some((tables::item(self.table.id, &self.table.schema.bytes(item)?), *bytes))
+        };
+        let (keys, parts): (Vec<Key>, Vec<usize>) = items.iter().filter_map(key).unzip();
         let rows = state.get_many(keys, Consistency::Strong).await?;
-        Ok(rows.into_iter().flatten().map(|row| codec::decode(&row.value)).collect::<Result<_, _>>()?)
+        let found = rows.into_iter().zip(parts).filter_map(|(row, bytes)| Some((row?, bytes)));
+        found.map(|(row, bytes)| Ok((codec::decode(&row.value)?, bytes))).collect()
     }
 
-    /// Counts an item, keeps what is wanted of it, and says whether the page ends with it.
-    fn take(&self, item: Item, page: &mut Page) -> bool {
+    /// Counts an item whose row counts `part` bytes, keeps what is wanted of it, and says whether the page ends with it.
+    fn take(&self, item: Item, part: usize, page: &mut Page) -> bool {
         page.scanned += 1;
-        page.bytes += item.size_bytes();
+        page.bytes += part;
+        if self.whole_items {
+            let whole = item.size_bytes();
+            page.whole_bytes += whole;
+            page.fetched += read_units(whole, self.consistent);
+        }
         let ends = self.is_full(page);
         if ends {
             page.last = Some(self.key_of(&item));

@@ -71,7 +71,7 @@ impl DynamoDb {
             request.start_after(&start, "The provided starting key is invalid", outside)?;
         }
         let page = if is_empty(&request.range) { Default::default() } else { self.read_page(&request).await? };
-        Ok(answer(&shapes::QUERY_OUTPUT, &request, page, wanted))
+        Ok(answer(&shapes::QUERY_OUTPUT, &request, page, wanted, &named))
     }
 }
 

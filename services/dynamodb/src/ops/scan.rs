@@ -39,7 +39,8 @@ impl DynamoDb {
         };
         let paths = request::projection(&mut fields, &mut scope)?.or(legacy_paths);
         scope.check_used()?;
-        let selection = Selection::new(self.table(ctx, &named)?, &mut fields, paths, is_legacy)?;
+        let table = self.table(ctx, &named)?;
+        let selection = Selection::new(table, &mut fields, paths, is_legacy)?;
         let range = selection.rows().segment(segment, total);
         let mut request = selection.request(range, false, filter);
         if let Some(start) = start {
@@ -53,7 +54,7 @@ impl DynamoDb {
             request.start_after(&start, wrong, outside)?;
         }
         let page = if is_empty(&request.range) { Default::default() } else { self.read_page(&request).await? };
-        Ok(answer(&shapes::SCAN_OUTPUT, &request, page, wanted))
+        Ok(answer(&shapes::SCAN_OUTPUT, &request, page, wanted, &named))
     }
 }
 

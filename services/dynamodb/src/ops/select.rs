@@ -171,13 +171,13 @@ impl DynamoDb {
 fn cost(request: &Request, page: &Page) -> Spent {
     let units = read_units(page.bytes, request.consistent);
     match request.index {
-        Some(place) => Spent { table: 0.0, indexes: vec![(place, units)] },
+        Some(place) => Spent { table: page.fetched, indexes: vec![(place, units)] },
         None => Spent { table: units, indexes: Vec::new() },
     }
 }
 
-/// The answer of Query and Scan.
-pub(super) fn answer(shape: &'static Shape, request: &Request, page: Page, wanted: Wanted) -> Wire {
+/// The answer of Query and Scan; `named` is the table as the caller named it.
+pub(super) fn answer(shape: &'static Shape, request: &Request, page: Page, wanted: Wanted, named: &str) -> Wire {
     let spent = cost(request, &page);
     let count = |n: usize| Some(Wire::Int(i64::try_from(n).unwrap_or(i64::MAX)));
     let mut out = Output::new(shape);
@@ -191,6 +191,6 @@ pub(super) fn answer(shape: &'static Shape, request: &Request, page: Page, wante
     out.set("Count", count(page.count));
     out.set("ScannedCount", count(page.scanned));
     out.set("LastEvaluatedKey", page.last.map(wire::item_value));
-    out.set("ConsumedCapacity", spent.value(wanted, Unit::Plain, &request.table));
+    out.set("ConsumedCapacity", spent.value(wanted, Unit::Plain, &request.table, named));
     out.finish()
 }

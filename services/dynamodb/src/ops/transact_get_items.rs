@@ -28,7 +28,7 @@ impl DynamoDb {
     pub(crate) async fn transact_get_items(&self, ctx: &Ctx, mut fields: Fields) -> Result<Wire, Error> {
         let wanted = Wanted::of(fields.text("ReturnConsumedCapacity").as_deref());
         let shape = request::required(fields.element_shape("TransactItems"), "TransactItems")?;
-        let mut gets: Vec<(TableRef, Option<Projection>)> = Vec::new();
+        let mut gets: Vec<(String, TableRef, Option<Projection>)> = Vec::new();
         let (mut keys, mut reasons): (Vec<Key>, Vec<Reason>) = (Vec::new(), Vec::new());
         for wire in request::required(fields.list("TransactItems"), "TransactItems")? {
             let mut get = request::required(Fields::new(shape, wire).fields("Get"), "Get")?;
@@ -46,7 +46,7 @@ impl DynamoDb {
                 }
                 Err(error) => reasons.push(Reason::of(&error).ok_or(error)?),
             }
-            gets.push((table, paths.map(|paths| Projection::new(&paths))));
+            gets.push((named, table, paths.map(|paths| Projection::new(&paths))));
         }
         if keys.len() < gets.len() {
             return Err(Error::TransactionCanceled(reasons));
@@ -60,7 +60,7 @@ impl DynamoDb {
         if rows.iter().flatten().map(|row| row.value.len()).sum::<usize>() > ITEMS_BYTES_MAX {
             return Err(Error::validation("The aggregate size of the items in the transaction exceeds 4 MB"));
         }
-        for ((table, projection), row) in gets.into_iter().zip(rows) {
+        for ((named, table, projection), row) in gets.into_iter().zip(rows) {
             let item = row.map(|row| codec::decode(&row.value)).transpose()?;
             let units = 2.0 * read_units(item.as_ref().map_or(0, Item::size_bytes), true);
             let item = match projection {
@@ -70,11 +70,11 @@ impl DynamoDb {
             let mut response = Output::new(&shapes::ITEM_RESPONSE);
             response.set("Item", item.map(wire::item_value));
             responses.push(response.finish());
-            let cost = costs.entry(table.name.clone()).or_insert_with(|| (table, Spent::default()));
+            let cost = costs.entry(named).or_insert_with(|| (table, Spent::default()));
             cost.1.table += units;
             self.pay(&cost.0, Way::Read, || Spent { table: units, indexes: Vec::new() });
         }
-        let costs = costs.values().filter_map(|(table, spent)| spent.value(wanted, Unit::Read, table));
+        let costs = costs.iter().filter_map(|(named, (table, spent))| spent.value(wanted, Unit::Read, table, named));
         let mut out = Output::new(&shapes::TRANSACT_GET_ITEMS_OUTPUT);
         out.set("Responses", Some(Wire::List(responses)));
         out.set("ConsumedCapacity", (wanted != Wanted::None).then(|| Wire::List(costs.collect())));

@@ -111,16 +111,17 @@ impl DynamoDb {
         let mut costs: BTreeMap<String, (TableRef, Spent)> = BTreeMap::new();
         let mut collections: BTreeMap<String, Vec<Wire>> = BTreeMap::new();
         for ((asked, table), done) in asked.iter().zip(&outcome.tables).zip(&outcome.done) {
-            collections.entry(table.name.clone()).or_default().extend(collection_metrics(
+            collections.entry(asked.named.clone()).or_default().extend(collection_metrics(
                 metrics.as_deref(),
                 table,
                 &asked.item,
             ));
-            let cost = costs.entry(table.name.clone()).or_insert_with(|| (table.clone(), Spent::default()));
+            let cost = costs.entry(asked.named.clone()).or_insert_with(|| (table.clone(), Spent::default()));
             cost.1.add(&outcome.spent(done));
         }
         collections.retain(|_, all| !all.is_empty());
-        let costs = costs.values().filter_map(|(table, spent)| spent.value(wanted, outcome.unit(), table));
+        let costs =
+            costs.iter().filter_map(|(named, (table, spent))| spent.value(wanted, outcome.unit(), table, named));
         let collections: Vec<(String, Wire)> = collections.into_iter().map(|(k, v)| (k, Wire::List(v))).collect();
         let mut out = Output::new(&shapes::TRANSACT_WRITE_ITEMS_OUTPUT);
         out.set("ConsumedCapacity", (wanted != Wanted::None).then(|| Wire::List(costs.collect())));

@@ -43,7 +43,7 @@ impl DynamoDb {
         };
         let (table, done) = self.write(ctx, &named, plan).await?;
         let mut out = Output::new(&shapes::UPDATE_ITEM_OUTPUT);
-        out.set("ConsumedCapacity", write_spent(&done).value(wanted, Unit::Plain, &table));
+        out.set("ConsumedCapacity", write_spent(&done).value(wanted, Unit::Plain, &table, &named));
         out.set("ItemCollectionMetrics", collection_metrics(metrics.as_deref(), &table, &item_key));
         out.set("Attributes", attributes(&returned, &update, done).map(wire::item_value));
         Ok(out.finish())

@@ -75,7 +75,11 @@ async fn local_indexes_read_the_table_for_what_they_lack() {
     let mut all = query("byl", "pk", "a");
     all["Select"] = json!("ALL_ATTRIBUTES");
     all["ConsistentRead"] = json!(true);
+    all["ReturnConsumedCapacity"] = json!("INDEXES");
     let all = cloud.ok("Query", all).await;
+    // Each item that is fetched from the table is a read of its own.
+    assert_eq!(all["ConsumedCapacity"]["Table"]["CapacityUnits"], json!(3.0), "{all}");
+    assert_eq!(all["ConsumedCapacity"]["CapacityUnits"], json!(4.0), "{all}");
     assert_eq!(all["Items"][2]["v"], json!({"N": "1"}));
     let mut global = query("byg", "g", "a");
     global["ConsistentRead"] = json!(true);

@@ -54,7 +54,7 @@ impl DynamoDb {
             }
             responses.push(response.finish());
         }
-        let costs = costs.values().filter_map(|(table, spent)| spent.value(wanted, Unit::Plain, table));
+        let costs = costs.iter().filter_map(|(named, (table, spent))| spent.value(wanted, Unit::Plain, table, named));
         let mut out = Output::new(&shapes::BATCH_EXECUTE_STATEMENT_OUTPUT);
         out.set("Responses", Some(Wire::List(responses)));
         out.set("ConsumedCapacity", (wanted != Wanted::None).then(|| Wire::List(costs.collect())));

@@ -29,7 +29,7 @@ impl DynamoDb {
                 let found = self.run_select(ctx, &select, asked.consistent, limit, token).await?;
                 out.set("NextToken", found.next.map(Wire::Str));
                 out.set("LastEvaluatedKey", found.last.map(wire::item_value));
-                out.set("ConsumedCapacity", found.spent.value(wanted, Unit::Plain, &found.table));
+                out.set("ConsumedCapacity", found.spent.value(wanted, Unit::Plain, &found.table, &found.table.name));
                 found.items
             }
             Statement::Exists(_) => {
@@ -37,7 +37,7 @@ impl DynamoDb {
             }
             write => {
                 let (table, done, returned) = self.run_write(ctx, write, asked.old_on_failure).await?;
-                out.set("ConsumedCapacity", write_spent(&done).value(wanted, Unit::Plain, &table));
+                out.set("ConsumedCapacity", write_spent(&done).value(wanted, Unit::Plain, &table, &table.name));
                 returned.into_iter().collect()
             }
         };

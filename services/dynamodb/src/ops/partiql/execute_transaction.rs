@@ -54,7 +54,7 @@ impl DynamoDb {
             response.set("Item", item.map(wire::item_value));
             response.finish()
         });
-        let costs = costs.values().filter_map(|(table, spent)| spent.value(wanted, unit, table));
+        let costs = costs.iter().filter_map(|(named, (table, spent))| spent.value(wanted, unit, table, named));
         let mut out = Output::new(&shapes::EXECUTE_TRANSACTION_OUTPUT);
         out.set("Responses", Some(Wire::List(responses.collect())));
         out.set("ConsumedCapacity", (wanted != Wanted::None).then(|| Wire::List(costs.collect())));

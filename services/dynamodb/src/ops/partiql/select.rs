@@ -102,7 +102,7 @@ impl DynamoDb {
         };
         let (page, stopped, units) = self.read_ranges(&ranges, place, limit, request).await?;
         let spent = match index {
-            Some(place) => Spent { table: 0.0, indexes: vec![(place, units)] },
+            Some(place) => Spent { table: page.fetched, indexes: vec![(place, units)] },
             None => Spent { table: units, indexes: Vec::new() },
         };
         let next = stopped.as_ref().map(|place| token_of(place, &mark));
@@ -136,6 +136,7 @@ impl DynamoDb {
             page.items.extend(more.items);
             page.scanned += more.scanned;
             page.bytes += more.bytes;
+            page.fetched += more.fetched;
             if let Some(last) = more.last {
                 page.last = Some(last.clone());
                 return Ok((page, Some(Place { key: at, after: Some(last) }), units));
