@@ -7,6 +7,8 @@
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Component, Path, PathBuf};
@@ -18,7 +20,14 @@ pub const STATE_FILE: &str = "state.db";
 /// Folders of the data directory that a backup carries besides the state.
 const FOLDERS: [&str; 2] = ["objects", "logs"];
 /// First entry of a backup, so that other files are told apart at once.
-const MARK: &str = "squall-backup-1";
+const MARK: &str = "squall-backup-2";
+/// The first entry of backups without [`SUMS`], which are restored too.
+const MARK_1: &str = "squall-backup-1";
+/// The last entry: the SHA-256 of every other one, as JSON. A backup without it is not whole.
+const SUMS: &str = "sums.json";
+
+/// Hashes of entries by name.
+type Sums = BTreeMap<String, String>;
 
 /// A state engine that can be copied while it runs.
 #[async_trait]
@@ -96,35 +105,62 @@ fn archive(scratch: &Path, out: Channel) -> Result<()> {
     header.set_size(0);
     header.set_mode(0o600);
     tar.append_data(&mut header, MARK, io::empty())?;
-    append_file(&mut tar, &scratch.join(STATE_FILE), Path::new(STATE_FILE))?;
+    let mut sums = Sums::new();
+    append_file(&mut tar, &scratch.join(STATE_FILE), Path::new(STATE_FILE), &mut sums)?;
     for folder in FOLDERS {
-        append_folder(&mut tar, &scratch.join(folder), Path::new(folder))?;
+        append_folder(&mut tar, &scratch.join(folder), Path::new(folder), &mut sums)?;
     }
+    let sums = serde_json::to_vec(&sums)?;
+    header.set_size(sums.len() as u64);
+    tar.append_data(&mut header, SUMS, sums.as_slice())?;
     tar.into_inner()?.flush()?;
     Ok(())
 }
 
-fn append_folder(tar: &mut tar::Builder<Channel>, folder: &Path, name: &Path) -> Result<()> {
+fn append_folder(tar: &mut tar::Builder<Channel>, folder: &Path, name: &Path, sums: &mut Sums) -> Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = name.join(entry.file_name());
         if entry.file_type()?.is_dir() {
-            append_folder(tar, &entry.path(), &name)?;
+            append_folder(tar, &entry.path(), &name, sums)?;
         } else {
-            append_file(tar, &entry.path(), &name)?;
+            append_file(tar, &entry.path(), &name, sums)?;
         }
     }
     Ok(())
 }
 
 /// The length is fixed when the file is opened: a log segment may grow meanwhile.
-fn append_file(tar: &mut tar::Builder<Channel>, path: &Path, name: &Path) -> Result<()> {
+fn append_file(tar: &mut tar::Builder<Channel>, path: &Path, name: &Path, sums: &mut Sums) -> Result<()> {
     let file = fs::File::open(path).with_context(|| format!("open {}", path.display()))?;
     let length = file.metadata()?.len();
     let mut header = tar::Header::new_gnu();
     header.set_size(length);
     header.set_mode(0o600);
-    tar.append_data(&mut header, name, file.take(length)).with_context(|| format!("archive {}", name.display()))
+    let mut content = Hashed { inner: file.take(length), hash: Sha256::new() };
+    tar.append_data(&mut header, name, &mut content).with_context(|| format!("archive {}", name.display()))?;
+    sums.insert(name.display().to_string(), content.sum());
+    Ok(())
+}
+
+/// Reads, and hashes what was read.
+struct Hashed<R> {
+    inner: R,
+    hash: Sha256,
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.inner.read(buffer)?;
+        self.hash.update(buffer.get(..length).unwrap_or_default());
+        Ok(length)
+    }
+}
+
+impl<R> Hashed<R> {
+    fn sum(self) -> String {
+        self.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 struct Channel {
@@ -174,30 +210,46 @@ fn unpack(file: &Path, staging: &Path) -> Result<()> {
     let input = fs::File::open(file).with_context(|| format!("open {}", file.display()))?;
     fs::create_dir_all(staging).with_context(|| format!("make {}", staging.display()))?;
     let mut tar = tar::Archive::new(io::BufReader::new(input));
-    let (mut marked, mut has_state) = (false, false);
+    let (mut mark, mut sums, mut said) = (None, Sums::new(), None);
     for entry in tar.entries()? {
-        let mut entry = entry.with_context(|| format!("{} is not a whole backup", file.display()))?;
+        let entry = entry.with_context(|| format!("{} is not a whole backup", file.display()))?;
         let name = entry.path()?.into_owned();
-        if !marked {
-            marked = name == Path::new(MARK);
-            if !marked {
+        if mark.is_none() {
+            mark = [MARK, MARK_1].into_iter().find(|known| name == Path::new(known));
+            if mark.is_none() {
                 bail!("{} is not a backup made by `squall backup`", file.display());
             }
+            continue;
+        }
+        if name == Path::new(SUMS) {
+            let read: Sums = serde_json::from_reader(entry)
+                .with_context(|| format!("{} is not a whole backup: its sums", file.display()))?;
+            said = Some(read);
             continue;
         }
         if !is_expected(&name) || !entry.header().entry_type().is_file() {
             bail!("{} holds an unexpected entry {}", file.display(), name.display());
         }
-        has_state |= name == Path::new(STATE_FILE);
         let target = staging.join(&name);
         if let Some(parent) = target.parent() {
             fs::create_dir_all(parent)?;
         }
         let mut out = fs::File::create(&target).with_context(|| format!("write {}", target.display()))?;
-        io::copy(&mut entry, &mut out).with_context(|| format!("{} is not a whole backup", file.display()))?;
+        let mut content = Hashed { inner: entry, hash: Sha256::new() };
+        io::copy(&mut content, &mut out).with_context(|| format!("{} is not a whole backup", file.display()))?;
         out.sync_all()?;
+        sums.insert(name.display().to_string(), content.sum());
     }
-    if !has_state {
+    match said {
+        None if mark == Some(MARK) => bail!("{} is not a whole backup: its end is missing", file.display()),
+        Some(said) if said != sums => {
+            let differs = |name: &&String| said.get(*name) != sums.get(*name);
+            let bad: Vec<&String> = said.keys().chain(sums.keys()).filter(differs).take(3).collect();
+            bail!("{} is damaged, in {bad:?}: use another backup", file.display());
+        }
+        _ => {}
+    }
+    if !sums.contains_key(STATE_FILE) {
         bail!("{} is not a whole backup: the state is missing", file.display());
     }
     Ok(())
@@ -254,12 +306,20 @@ mod tests {
         fs::create_dir_all(data.join("objects")).unwrap();
         fs::write(data.join("objects/a"), vec![7; 5000]).unwrap();
         let whole = backup(&data).await;
-        for cut in [0, 100, 700, 1800, 4000] {
-            let file = dir.path().join("half.tar");
+        let file = dir.path().join("half.tar");
+        let target = dir.path().join("restored");
+        // The last one ends between two entries.
+        for cut in [0, 100, 700, 1536, 1800, 4000, 2048 + 5120] {
             fs::write(&file, &whole[..cut]).unwrap();
-            let target = dir.path().join("restored");
             assert!(restore(&file, &target).is_err(), "cut at {cut}");
             assert!(!target.exists(), "cut at {cut}");
+        }
+        for at in [1024, 1536, 2048 + 100, 2048 + 4999] {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            fs::write(&file, &bytes).unwrap();
+            assert!(restore(&file, &target).is_err(), "a bit at {at}");
+            assert!(!target.exists(), "a bit at {at}");
         }
     }
 }

@@ -112,7 +112,7 @@ impl Pages {
             None => fault(
                 409,
                 "only a cloud whose state and objects lie in its data directory is backed up this way: \
-                 use the tools of the database and of the object store, or `squall export`",
+                 for state in memory or in a database, and objects in a bucket, use `squall export` or their own tools",
             ),
         }
     }

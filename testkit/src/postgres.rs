@@ -36,6 +36,8 @@ pub struct PostgresOptions {
     pub password: Option<String>,
     /// Where its files lie; without it in its temporary folder.
     pub data: Option<PathBuf>,
+    /// Listens on this loopback port too; without it on nothing but its socket.
+    pub port: Option<u16>,
     /// Further settings, `name=value`.
     pub settings: Vec<String>,
 }
@@ -124,6 +126,7 @@ impl Postgres {
             Command::new(bin.join(program))
         };
         command.current_dir("/").env_remove("PGHOST").env_remove("PGPORT").env_remove("PGUSER").env("LC_ALL", "C");
+        command.envs(self.options.port.map(|port| ("PGPORT", port.to_string())));
         command
     }
 
@@ -136,10 +139,12 @@ impl Postgres {
         let server = self.command("postgres");
         let log = fs::File::options().create(true).append(true).open(self.dir.path().join("log")).expect("log");
         let mut keeper = Command::new("sh");
+        keeper.envs(self.options.port.map(|port| ("PGPORT", port.to_string())));
         keeper.args(["-c", KEEPER, "sh"]).arg(self.dir.path()).arg(server.get_program()).args(server.get_args());
         keeper.arg("-D").arg(&self.data).arg("-k").arg(self.dir.path());
-        let mut settings =
-            vec!["listen_addresses=", "max_connections=600", "shared_buffers=128MB", "log_checkpoints=off"];
+
+        let listen = if self.options.port.is_some() { "listen_addresses=127.0.0.1" } else { "listen_addresses=" };
+        let mut settings = vec![listen, "max_connections=600", "shared_buffers=128MB", "log_checkpoints=off"];
         if !self.options.is_durable {
             settings.extend(["fsync=off", "full_page_writes=off"]);
         }
@@ -178,6 +183,60 @@ impl Postgres {
     #[must_use]
     pub fn url(&self, schema: &str) -> String {
         url(self.dir.path(), self.options.password.as_deref(), schema)
+    }
+
+    /// Runs statements as its superuser, and answers the rows without decoration.
+    ///
+    /// # Panics
+    /// If they fail.
+    pub fn sql(&self, statements: &str) -> String {
+        let mut psql = self.command("psql");
+        psql.args(["-qAtX", "-v", "ON_ERROR_STOP=1", "-U", "squall", "-d", "postgres", "-c", statements, "-h"]);
+        psql.arg(self.dir.path()).envs(self.options.password.iter().map(|password| ("PGPASSWORD", password)));
+        let done = psql.output().expect("start psql");
+        assert!(done.status.success(), "{statements}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8_lossy(&done.stdout).trim().to_owned()
+    }
+
+    /// Stops the server and all its backends where they are, as a machine does that hangs: connections stay open, nothing
+    /// is answered until [`Postgres::resume`].
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn pause(&self) {
+        self.signal_all("STOP");
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn resume(&self) {
+        self.signal_all("CONT");
+    }
+
+    fn signal_all(&self, signal: &str) {
+        let file = fs::read_to_string(self.data.join("postmaster.pid")).unwrap_or_default();
+        let main = file.lines().next().expect("the server runs").trim().to_owned();
+        let parent = |pid: &str| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            Some(stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.to_owned())
+        };
+        let processes = fs::read_dir("/proc").expect("list processes").flatten();
+        let children = processes
+            .filter_map(|p| p.file_name().into_string().ok())
+            .filter(|pid| parent(pid).as_ref() == Some(&main));
+        let mut pids: Vec<String> = children.collect();
+        // The main process first when they stop, so that it starts nothing more; last when they go on.
+        if signal == "STOP" {
+            pids.insert(0, main.clone())
+        } else {
+            pids.push(main.clone())
+        }
+        for pid in pids {
+            // One that has just ended is as well.
+            drop(Command::new("kill").args(["-s", signal, &pid]).stderr(Stdio::null()).status());
+        }
     }
 
     /// Ends the server: `INT` in good order, `QUIT` at once as a crash would, `KILL` without a word.

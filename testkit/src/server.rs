@@ -90,6 +90,18 @@ impl Server {
         Self::start_with(Options::default())
     }
 
+    /// Starts a server that is to be started again on its state; `None`, said aloud, where the tests are asked to run on an
+    /// engine that forgets.
+    #[must_use]
+    #[track_caller]
+    pub fn start_durable() -> Option<Self> {
+        if state_of_environment().as_deref() == Some("memory") {
+            eprintln!("SKIPPED: state in memory does not outlive its server");
+            return None;
+        }
+        Some(Self::start())
+    }
+
     /// Starts a server on a free port.
     #[must_use]
     #[track_caller]

@@ -79,6 +79,32 @@ async fn a_restart_under_load_loses_nothing() {
     check(&state, done).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_takeover_under_load_loses_nothing() {
+    let server = Server::start();
+    let first = open(&server.url("squall")).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> = (0..8).map(|n| tokio::spawn(write(first.clone(), n, Arc::clone(&stop)))).collect();
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    // The same server started anew, while its former process still runs.
+    let second = open(&server.url("squall")).await;
+    let rows = |state: Postgres| async move { state.all(Key::new(ROW, 1, 0), 1_000_000).await.expect("read").len() };
+    let taken_over = rows(second.clone()).await;
+    let more = tokio::spawn(write(second.clone(), 8, Arc::clone(&stop)));
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    stop.store(true, Ordering::Relaxed);
+    let mut done = Vec::new();
+    for writer in writers {
+        done.push(writer.await.expect("writer"));
+    }
+    let (acknowledged, unknown) = more.await.expect("writer");
+    // One row and one count of the second process's writer, and no more of the first one's.
+    let gained = (rows(second.clone()).await - taken_over) as u64;
+    assert!(gained >= acknowledged && gained <= acknowledged + unknown + 1, "{gained}: {acknowledged} + {unknown}");
+    done.push((acknowledged, unknown));
+    check(&second, done).await;
+}
+
 /// A socket before the database's, which can be cut.
 struct Proxy {
     folder: tempfile::TempDir,

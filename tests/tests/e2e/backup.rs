@@ -7,9 +7,18 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+/// Backups and state files are the embedded engine's.
+fn on_sqlite(data: Option<std::path::PathBuf>) -> Options {
+    Options { data, state: Some("sqlite".into()), ..Options::default() }
+}
+
+fn sqlite_server() -> Server {
+    Server::start_with(on_sqlite(None))
+}
+
 #[test]
 fn a_backup_of_a_live_system_is_a_consistent_cut() {
-    let server = Server::start();
+    let server = sqlite_server();
     let customer = Customer::of(&server);
     customer.make_table("items");
     let role = customer.make_role("r");
@@ -40,8 +49,10 @@ fn a_backup_of_a_live_system_is_a_consistent_cut() {
     let data = server.scratch().join("restored");
     let restored = server.squall(&["restore", &shown, "--data", &data.display().to_string()]).ok();
     assert!(restored.contains("restored into"), "{restored}");
-    server.squall(&["restore", &shown, "--data", &data.display().to_string()]).fails(&["not empty"]);
-    let copy = Server::start_with(Options { data: Some(data), ..Options::default() });
+    for used in [&data, &server.data()] {
+        server.squall(&["restore", &shown, "--data", &used.display().to_string()]).fails(&["not empty"]);
+    }
+    let copy = Server::start_with(on_sqlite(Some(data)));
     assert_eq!(copy.credentials().secret_access_key, server.credentials().secret_access_key, "the same cloud");
     let customer = Customer::of(&copy);
     assert!((0..200).all(|n| customer.has("items", &format!("before-{n}"))), "all from before the backup");
@@ -63,13 +74,24 @@ fn a_backup_of_a_live_system_is_a_consistent_cut() {
 
 #[test]
 fn files_that_are_no_backup_are_refused() {
-    let server = Server::start();
+    let server = sqlite_server();
     let file = server.scratch().join("x.tar");
     fs::write(&file, b"nothing").expect("write a file");
     let data = server.scratch().join("never");
     let (file, target) = (file.display().to_string(), data.display().to_string());
     server.squall(&["restore", &file, "--data", &target]).fails(&["backup"]);
     assert!(!data.exists(), "nothing is left behind");
+    let whole = server.scratch().join("whole.tar");
+    server.squall(&["backup", &whole.display().to_string()]).ok();
+    let bytes = fs::read(&whole).expect("the backup");
+    let mut flipped = bytes.clone();
+    // In the header page of the state, behind the archive's two headers.
+    flipped[1024 + 20] ^= 0xff;
+    for bad in [&bytes[..bytes.len() / 2], &flipped] {
+        fs::write(&file, bad).expect("write a file");
+        server.squall(&["restore", &file, "--data", &target]).fails(&["backup"]);
+        assert!(!data.exists(), "nothing is left behind");
+    }
 }
 
 #[test]
@@ -91,10 +113,10 @@ fn sqlite(state: &Path, statement: &str) {
 
 /// A data directory of a server that has ended, and its state file.
 fn ended() -> (Server, Options, std::path::PathBuf) {
-    let mut server = Server::start();
+    let mut server = sqlite_server();
     Customer::of(&server).make_table("items");
     assert_eq!(server.stop(), Some(0));
-    let options = Options { data: Some(server.data()), ..Options::default() };
+    let options = on_sqlite(Some(server.data()));
     let state = server.data().join("state.db");
     assert!(state.is_file(), "the state is in {}", state.display());
     (server, options, state)

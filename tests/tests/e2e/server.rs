@@ -51,7 +51,7 @@ fn idle_it_is_small() {
 
 #[test]
 fn sigterm_lets_requests_end() {
-    let mut server = Server::start();
+    let Some(mut server) = Server::start_durable() else { return };
     let customer = Customer::of(&server);
     let role = customer.make_role("r");
     let code = zip("index.py", "import time\ndef handler(e, c):\n    time.sleep(1.5)\n    return 'done'\n");
@@ -126,7 +126,7 @@ fn regions_are_apart_and_others_are_refused() {
 
 #[test]
 fn everything_outlives_a_restart() {
-    let mut server = Server::start();
+    let Some(mut server) = Server::start_durable() else { return };
     server.python("persist.py", &["make"]).ok();
     assert_eq!(server.stop(), Some(0));
     server.restart();
