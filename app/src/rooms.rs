@@ -345,6 +345,7 @@ pub fn runtime_options(settings: &Settings) -> squall_runtime::Options {
     ];
     squall_runtime::Options {
         data_dir: settings.data.clone(),
+        region: settings.regions.first().map(ToString::to_string).unwrap_or_default(),
         host: squall_runtime::Host {
             path: var("PATH").unwrap_or_default(),
             home: var("HOME").map(Into::into),

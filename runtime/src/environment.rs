@@ -242,9 +242,7 @@ fn variables(
         set("AWS_LAMBDA_LOG_LEVEL", levels.application.clone());
     }
     set("AWS_LAMBDA_RUNTIME_API", RUNTIME_API.into());
-    set("AWS_ENDPOINT_URL", format!("http://{ENDPOINT}"));
-    set("AWS_REGION", function.region.clone());
-    set("AWS_DEFAULT_REGION", function.region.clone());
+    cloud(&function.region).into_iter().for_each(|(name, value)| set(name, value));
     set("AWS_ACCESS_KEY_ID", session.access_key_id.clone());
     set("AWS_SECRET_ACCESS_KEY", session.secret_access_key.clone());
     set("AWS_SESSION_TOKEN", session.session_token.clone());
@@ -263,6 +261,12 @@ fn variables(
         env.push((name.clone(), value.clone()));
     }
     env.into_iter().map(|(k, v)| (k.into(), v.into())).collect()
+}
+
+/// Where the cloud is, for SDKs.
+pub fn cloud(region: &str) -> [(&'static str, String); 3] {
+    let region = region.to_owned();
+    [("AWS_ENDPOINT_URL", format!("http://{ENDPOINT}")), ("AWS_REGION", region.clone()), ("AWS_DEFAULT_REGION", region)]
 }
 
 /// The variables that every function of a runtime has, and its zygote as well.

@@ -67,13 +67,16 @@ pub struct Options {
     /// Folder for runtime clients, caches and SDKs. Set by the application.
     #[serde(skip)]
     pub data_dir: PathBuf,
+    /// The region that most functions are in: what zygotes make beforehand is for it. Set by the application.
+    #[serde(skip)]
+    pub region: String,
     /// What the application knows of the host. Set by the application.
     #[serde(skip)]
     pub host: Host,
 }
 
 /// The part of the process's environment that the search for interpreters needs.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Host {
     /// `PATH`.
     pub path: OsString,
@@ -188,6 +191,7 @@ impl Default for Options {
             zygotes: true,
             sdk_python_packages: vec!["boto3".into()],
             data_dir: PathBuf::new(),
+            region: "us-east-1".into(),
             host: Host::default(),
         }
     }

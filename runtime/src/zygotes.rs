@@ -220,7 +220,10 @@ fn program(engine: &Engine, found: &Found) -> Option<ZygoteSpec> {
         }
         Family::Java(_) | Family::Ruby(_) | Family::Provided => return None,
     }
-    let env = environment::shared(found, &layout).into_iter().map(|(k, v)| (k.into(), v.into())).collect();
+    let mut env: Vec<(OsString, OsString)> =
+        environment::shared(found, &layout).into_iter().map(|(k, v)| (k.into(), v.into())).collect();
+    // Clients of the SDK are made beforehand: they are what functions without settings of their own would make.
+    env.extend(environment::cloud(&engine.options.region).map(|(k, v)| (k.into(), v.into())));
     let mounts: Vec<Mount> = found.mounts.iter().cloned().chain([client]).chain(sdk).collect();
     Some(ZygoteSpec {
         id: found.id.clone(),
