@@ -24,6 +24,7 @@ pub async fn spec(engine: &Arc<Engine>, instance: &Arc<Instance>) -> Result<Spec
     let function = &instance.function;
     let found =
         engine.runtimes.find(&function.runtime).await.map_err(|e| StartError::Platform(InvokeError::Runtime(e)))?;
+    engine.standby.lock().started(&found.id);
     let init = platform::Init {
         runtime: &found.log_name(),
         version: &found.log_version(),
@@ -142,7 +143,8 @@ fn with_extensions(
         return refused("Extension.TooManyExtensions", format!("Extension limit ({COUNT_MAX}) reached"));
     }
     if on_host {
-        let text = "programs in /opt/extensions need isolation full or namespaces: without it they would outlive the function";
+        let text =
+            "programs in /opt/extensions need isolation full or namespaces: without it they would outlive the function";
         return refused("Extension.NotSupported", text.into());
     }
     Ok(instance.extensions.wrap(argv, layout))

@@ -123,3 +123,71 @@ async fn a_zygote_that_cannot_be_says_why() {
         assert!(error.contains(expected), "{error}");
     }
 }
+
+/// Waits until that many sandboxes are ready.
+async fn ready(lab: &Lab, count: usize) {
+    while lab.sandbox.stats().ready != count {
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    }
+}
+
+#[tokio::test]
+async fn forks_that_wait_become_workers_with_limits_of_their_own() {
+    let lab = Lab::start(Level::Full, 1).await;
+    let zygote = zygote(&lab).await;
+    zygote.stock(3);
+    ready(&lab, 4).await;
+    let script = "
+print(os.getppid(), os.getuid(), os.getcwd(), dict(os.environ), os.listdir('/var/task'), os.getsid(0)==os.getpid())
+sys.stdout.flush(); os._exit(7)";
+    let mut spec = forked(&lab, &zygote, script);
+    std::fs::write(spec.code.join("own.txt"), "").expect("write");
+    let listed = std::fs::read_dir(&spec.code).expect("list").count();
+    spec.env.push(("LONG".into(), "l".repeat(150_000).into()));
+    for _ in 0..5 {
+        let (text, exit) = lab.run(spec.clone()).await;
+        assert!(text.starts_with("1 993 /var/task {'PATH': '/usr/bin:/bin', 'LONG': 'lll"), "{text:.200}");
+        assert!(text.contains("own.txt") && text.trim_end().ends_with("True"), "{listed} {exit:?}");
+        assert_eq!(exit.code, Some(7));
+    }
+    ready(&lab, 4).await;
+    let memory = "x = bytearray(10 ** 9); x[::4096] = b'x' * len(x[::4096])";
+    assert!(lab.run(forked(&lab, &zygote, memory)).await.1.oom, "the limit is the function's");
+    let bomb = "
+n = 0
+try:
+    while True:
+        if os.fork() == 0:
+            import time; time.sleep(100)
+        n += 1
+except BlockingIOError:
+    pass
+print(n); sys.stdout.flush(); os._exit(0)";
+    let mut few = forked(&lab, &zygote, bomb);
+    few.pids_max = 20;
+    let count: u32 = lab.run(few).await.0.trim().parse().expect("a number");
+    assert!(count < 20, "{count}");
+}
+
+#[tokio::test]
+async fn what_waits_is_let_go_with_the_stock_and_with_the_zygote() {
+    let lab = Lab::start(Level::Full, 1).await;
+    let first = zygote(&lab).await;
+    first.stock(4);
+    ready(&lab, 5).await;
+    first.stock(2);
+    ready(&lab, 3).await;
+    drop(first);
+    ready(&lab, 1).await;
+    assert_eq!(lab.sandbox.stats().live, 0);
+    // Programs that are executed do not take what a fork waits in.
+    let second = zygote(&lab).await;
+    second.stock(2);
+    ready(&lab, 3).await;
+    let (text, _) = lab.run(lab.shell("echo executed")).await;
+    assert_eq!(text, "executed\n");
+    lab.sandbox.aim(0);
+    ready(&lab, 2).await;
+    second.stock(0);
+    ready(&lab, 0).await;
+}

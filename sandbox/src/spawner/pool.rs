@@ -16,7 +16,7 @@ use crate::wire::{News, Order};
 use crate::{Level, PoolStats, Spec, Start};
 
 /// `/tmp` that AWS gives by default, and so the size that is kept ready.
-const USUAL_TMP_BYTES: u64 = 512 << 20;
+pub(super) const USUAL_TMP_BYTES: u64 = 512 << 20;
 /// Sandboxes prepared at a time for requests that wait: much of preparing is waiting inside the kernel (measured on two
 /// busy cores, 200 requests at once: 4 gave 60 a second, 8 gave 100, 16 no more).
 const PREPARING_MAX: usize = 8;
@@ -51,7 +51,7 @@ pub(super) struct Pool {
     janitor: Janitor,
     pub(super) cells: HashMap<u64, Cell>,
     pub(super) zygotes: HashMap<u64, Zygote>,
-    ready: VecDeque<u64>,
+    pub(super) ready: VecDeque<u64>,
     waiting: VecDeque<Waiting>,
     next: u64,
     target: usize,
@@ -133,6 +133,8 @@ impl Pool {
             }
             Ok(Order::Zygote { zygote, spec }) => self.start_zygote(zygote, &spec),
             Ok(Order::EndZygote { zygote }) => self.end_zygote(zygote, "it was ended"),
+            Ok(Order::Stock { zygote, count }) => self.stock(zygote, count),
+            Ok(Order::Target { count }) => self.aim(count),
             _ => return false,
         }
         self.packet = packet;
@@ -143,8 +145,7 @@ impl Pool {
     fn dispatch(&mut self) {
         let mut still = VecDeque::new();
         while let Some(request) = self.waiting.pop_front() {
-            let fits = |n: &u64| self.cells.get(n).is_some_and(|c| c.tmp_bytes == request.spec.tmp_bytes);
-            let Some(at) = self.ready.iter().position(fits) else {
+            let Some(at) = self.best_for(&request.spec) else {
                 still.push_back(request);
                 continue;
             };
@@ -174,13 +175,24 @@ impl Pool {
         self.waiting = still;
     }
 
+    /// The prepared sandbox for this specification: one where the zygote's fork waits already, else one without any.
+    fn best_for(&self, spec: &Spec) -> Option<usize> {
+        let cell = |n: &u64| self.cells.get(n).filter(|c| c.tmp_bytes == spec.tmp_bytes);
+        let stocked = match spec.start {
+            Start::Fork(zygote) => self.ready.iter().position(|n| cell(n).is_some() && self.holds(*n, zygote)),
+            Start::Execute => None,
+        };
+        stocked.or_else(|| self.ready.iter().position(|n| cell(n).is_some_and(|c| c.fork.is_none())))
+    }
+
     fn give(&mut self, number: u64, request: &Waiting, trees: &[OwnedFd]) -> io::Result<()> {
         let Some(cell) = self.cells.get_mut(&number) else { return Ok(()) };
         cell.give(request.seq, &request.spec, &request.packet, trees)?;
         match request.spec.start {
             // Its end of the socket is the stage's alone now: executing the program closes it.
             Start::Execute => drop(cell.hand.take()),
-            Start::Fork(zygote) => self.fork(number, zygote, &request.spec)?,
+            Start::Fork(_) if cell.fork.is_some() => {}
+            Start::Fork(zygote) => self.fork(number, zygote, Some(&request.spec))?,
         }
         Ok(())
     }
@@ -202,10 +214,15 @@ impl Pool {
         }
         let mut is_delayed = false;
         if self.waiting.is_empty() && !self.is_failing {
+            let stocked: usize = self.zygotes.values().map(|z| z.stock).sum();
             let have = self.ready.len() + preparing.len();
-            let lacking = self.target.saturating_sub(have);
-            is_delayed = lacking > 0 && have > self.target / 2 && self.last_given.elapsed() < REFILL_DELAY;
+            let target = self.target + stocked;
+            let lacking = target.saturating_sub(have);
+            is_delayed = lacking > 0 && have > target / 2 && self.last_given.elapsed() < REFILL_DELAY;
             wanted.resize(if is_delayed { 0 } else { lacking }, USUAL_TMP_BYTES);
+            if !is_delayed {
+                self.fill_stock();
+            }
         }
         let limit = if self.waiting.is_empty() { REFILLING_MAX } else { PREPARING_MAX };
         for tmp_bytes in wanted {
@@ -219,6 +236,16 @@ impl Pool {
             }
         }
         is_delayed
+    }
+
+    /// Changes how many sandboxes without a fork are kept ready.
+    fn aim(&mut self, count: usize) {
+        self.target = count;
+        let plain = |n: &u64| self.cells.get(n).is_some_and(|c| c.fork.is_none());
+        let surplus: Vec<u64> = self.ready.iter().copied().filter(plain).skip(count).collect();
+        for cell in surplus {
+            self.on_broken(cell, Phase::Ready, String::new());
+        }
     }
 
     fn prepare(&mut self, tmp_bytes: u64) -> io::Result<()> {
@@ -256,6 +283,7 @@ impl Pool {
             (Phase::Preparing, Said::Ready) => self.on_ready(number),
             (Phase::Starting(seq), Said::Closed) if !is_fork => self.on_started(number, seq),
             (Phase::Starting(seq), Said::Started) => self.on_started(number, seq),
+            (Phase::Starting(_) | Phase::Ready, Said::Waiting) => self.fork_waits(number),
             (phase, said) => {
                 let reason = match said {
                     Said::Error(text) => text,
@@ -305,6 +333,12 @@ impl Pool {
             self.poll.remove(ctl.as_fd());
         }
         let tmp_bytes = cell.tmp_bytes;
+        let stocked = cell.fork.as_ref().filter(|_| phase == Phase::Ready && !reason.is_empty()).map(|f| f.zygote);
+        if let Some(zygote) = stocked.and_then(|number| self.zygotes.get_mut(&number)) {
+            // It would fail again and again; requests are told when they ask.
+            eprintln!("squall spawner: fork ahead of requests: {reason}");
+            zygote.stock = 0;
+        }
         self.ready.retain(|n| *n != number);
         self.fork_over(number);
         match phase {
@@ -354,7 +388,8 @@ impl Pool {
     fn tell_stats(&mut self) {
         let count = |phase| self.cells.values().filter(|c| c.phase == phase).count();
         let (ready, preparing) = (count(Phase::Ready), count(Phase::Preparing));
-        let now = PoolStats { ready, preparing, live: self.cells.len() - ready - preparing, target: self.target };
+        let target = self.target + self.zygotes.values().map(|z| z.stock).sum::<usize>();
+        let now = PoolStats { ready, preparing, live: self.cells.len() - ready - preparing, target };
         if now != self.told {
             self.told = now;
             self.send(&News::Stats(now));

@@ -30,6 +30,8 @@ pub(super) struct Zygote {
     pub is_ready: bool,
     pub closes_all: bool,
     pub in_flight: usize,
+    /// Forks that are to wait in prepared sandboxes.
+    pub stock: usize,
     /// Cells whose requests wait.
     pub backlog: VecDeque<u64>,
     pid: i32,
@@ -66,7 +68,7 @@ impl Zygote {
                 socket::widen(control.as_fd(), CONTROL_BYTES);
                 let closes_all = !spec.keeps_descriptors;
                 let backlog = VecDeque::new();
-                Ok(Zygote { control, is_ready: false, closes_all, in_flight: 0, backlog, pid, pidfd })
+                Ok(Zygote { control, is_ready: false, closes_all, in_flight: 0, stock: 0, backlog, pid, pidfd })
             }
         }
     }
@@ -119,6 +121,7 @@ fn become_zygote(setting: &Setting, spec: &ZygoteSpec, control: &OwnedFd) -> io:
     process::dup_to(null.as_fd(), 1)?;
     // A copy above what is about to be overwritten.
     process::place(control.try_clone()?, CONTROL)?;
+    process::allow_huge_pages(true);
     let program = spec.argv.first().map(|a| a.display().to_string()).unwrap_or_default();
     Err(process::exec(&argv, &env)).context(format_args!("execute {program}"))
 }
