@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long after a deployment its first call is expected.
-const EXPECTED_FOR: Duration = Duration::from_secs(60);
+const EXPECTED_FOR: Duration = Duration::from_secs(10);
 
 /// What is expected of one runtime.
 #[derive(Clone, Copy, Debug, Default)]
