@@ -221,7 +221,11 @@ pub async fn build(settings: &Settings, address: SocketAddr) -> Result<Cloud> {
     Ok(Cloud { gateway, root, runtime, sandbox, logs, triggers, postgres, meter, _lock: lock })
 }
 
-fn sandbox_options(settings: &Settings) -> Result<squall_sandbox::Options> {
+/// How functions are isolated.
+///
+/// # Errors
+/// This program's own file cannot be found.
+pub fn sandbox_options(settings: &Settings) -> Result<squall_sandbox::Options> {
     Ok(squall_sandbox::Options {
         level: settings.isolation,
         run_dir: settings.data.join("run"),
