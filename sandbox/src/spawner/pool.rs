@@ -26,6 +26,8 @@ const REFILLING_MAX: usize = 2;
 const WAITING_MAX: usize = 10_000;
 /// How soon to try again what the janitor could not take.
 const RETRY_MS: i32 = 5;
+/// How often a zygote is looked at that was asked for a fork.
+const WATCH_MS: i32 = 500;
 /// The pool is filled up this long after the last spawn, unless it is half empty: mount and network namespaces are made
 /// under locks of the whole kernel, and filling at once made the very spawn that emptied it twice as slow.
 const REFILL_DELAY: Duration = Duration::from_millis(5);
@@ -91,7 +93,12 @@ impl Pool {
         while serving {
             let is_delayed = self.refill();
             self.tell_stats();
-            let timeout_ms = if self.janitor.flush() || is_delayed { RETRY_MS } else { -1 };
+            let is_watching = self.watch_zygotes();
+            let timeout_ms = match self.janitor.flush() || is_delayed {
+                true => RETRY_MS,
+                false if is_watching => WATCH_MS,
+                false => -1,
+            };
             for token in self.poll.wait(timeout_ms)? {
                 let number = token >> KIND_BITS;
                 match token & ((1 << KIND_BITS) - 1) {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::time::Instant;
 
 use super::cell::{Cell, Fork, Phase};
 use super::fork::{self, Request};
@@ -66,6 +67,13 @@ impl Pool {
         self.zygote_gone(number, reason);
     }
 
+    /// Ends zygotes that no longer fork; true while one has to be watched.
+    pub(super) fn watch_zygotes(&mut self) -> bool {
+        let stuck: Vec<u64> = self.zygotes.iter().filter(|(_, z)| z.is_stuck()).map(|(n, _)| *n).collect();
+        stuck.into_iter().for_each(|number| self.end_zygote(number, "it does not answer"));
+        self.zygotes.values().any(|z| z.in_flight > 0)
+    }
+
     fn zygote_gone(&self, zygote: u64, reason: &str) {
         self.send(&News::ZygoteGone { zygote, reason: reason.to_owned() });
     }
@@ -92,6 +100,9 @@ impl Pool {
             let (Some(hand), Some(fork)) = (cell.hand.take(), &mut cell.fork) else { continue };
             let packet = std::mem::take(&mut fork.packet);
             let descriptors = fork::descriptors(&hand, cell.pidfd.as_fd());
+            if zygote.in_flight == 0 {
+                zygote.heard = Instant::now();
+            }
             zygote.in_flight += 1;
             socket::send(zygote.control.as_fd(), &packet, &descriptors)?;
         }
@@ -106,6 +117,7 @@ impl Pool {
         }
         let number = fork.zygote;
         let Some(zygote) = self.zygotes.get_mut(&number) else { return };
+        zygote.heard = Instant::now();
         zygote.in_flight = zygote.in_flight.saturating_sub(1);
         if self.ask(number).is_err() {
             self.end_zygote(number, "it takes no requests");
@@ -162,6 +174,7 @@ impl Pool {
             return;
         }
         let Some(zygote) = self.zygotes.get_mut(&fork.zygote) else { return };
+        zygote.heard = Instant::now();
         match zygote.backlog.iter().position(|n| *n == cell_number) {
             Some(at) => drop(zygote.backlog.remove(at)),
             None => zygote.in_flight = zygote.in_flight.saturating_sub(1),
