@@ -13,3 +13,4 @@ mod leftovers;
 mod load;
 mod models;
 mod server;
+mod soak;
