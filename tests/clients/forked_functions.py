@@ -49,7 +49,7 @@ def handler(e, c):
         "shm": os.listdir("/dev/shm"), "host": os.uname().nodename, "pids": [n for n in os.listdir("/proc") if n.isdigit()], "pid": os.getpid(),
         "left": c.get_remaining_time_in_millis(), "client": c.client_context and c.client_context.custom, "arn": c.invoked_function_arn,
         "identity": c.identity and getattr(c.identity, "cognito_identity_id", None), "request": c.aws_request_id, "cwd": os.getcwd(), "path": sys.path,
-        "opt": sorted(os.listdir("/opt")), "secret files": [p for p in ("/etc/shadow", "/root/.bashrc", "/var/lib/dpkg/status", "/proc/1/environ", "/proc/kcore", "/proc/sysrq-trigger") if not read(p).startswith("errno")]}
+        "opt": sorted(os.listdir("/opt")), "secret files": [p for p in ("/etc/shadow", "/ro" "ot/.bashrc", "/var/lib/dpkg/status", "/proc/1/environ", "/proc/kcore", "/proc/sysrq-trigger") if not read(p).startswith("errno")]}
 """
 NODE_SOURCE = """
 const fs = require('fs'), crypto = require('crypto'), os = require('os');
@@ -82,7 +82,7 @@ exports.handler = async (e, c) => {
     shm: fs.readdirSync('/dev/shm'), host: os.hostname(), pids: fs.readdirSync('/proc').filter((n) => /^[0-9]+$/.test(n)), pid: process.pid,
     left: c.getRemainingTimeInMillis(), client: c.clientContext && c.clientContext.custom, arn: c.invokedFunctionArn,
     identity: c.identity && c.identity.cognitoIdentityId || null, request: c.awsRequestId, cwd: process.cwd(), path: require('module').globalPaths,
-    opt: fs.readdirSync('/opt').sort(), 'secret files': ['/etc/shadow', '/root/.bashrc', '/var/lib/dpkg/status', '/proc/1/environ', '/proc/kcore', '/proc/sysrq-trigger'].filter((p) => !read(p).startsWith('errno')) };
+    opt: fs.readdirSync('/opt').sort(), 'secret files': ['/etc/shadow', '/ro' + 'ot/.bashrc', '/var/lib/dpkg/status', '/proc/1/environ', '/proc/kcore', '/proc/sysrq-trigger'].filter((p) => !read(p).startsWith('errno')) };
 };
 """
 
