@@ -5,7 +5,8 @@ use crate::config::Settings;
 use crate::rooms;
 use anyhow::Result;
 use serde::Serialize;
-use squall_runtime::runtimes::{self, Found};
+use squall_runtime::runtimes::{self, Family, Found};
+use squall_sandbox::Reach;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -46,6 +47,7 @@ pub async fn run(args: Doctor) -> Result<ExitCode> {
     let mut checks = isolation(&settings);
     checks.push(storage(&settings.data));
     checks.push(port(&settings).await);
+    checks.push(egress(&settings).await?);
     checks.extend(languages(&settings).await);
     let bad = checks.iter().any(|c| c.verdict == Verdict::Bad);
     if args.json {
@@ -147,6 +149,37 @@ async fn port(settings: &Settings) -> Check {
     }
 }
 
+/// Tries the way out of a sandbox, in one of its own.
+async fn egress(settings: &Settings) -> Result<Check> {
+    let name = "internet for functions";
+    if settings.isolation == squall_sandbox::Level::None {
+        return Ok(Check::new(name, Verdict::Good, "isolation none: functions are on the host's network", ""));
+    }
+    let (reach, missing) = match settings.runtime.egress.reach() {
+        Reach::Nothing => return Ok(Check::new(name, Verdict::Good, "switched off (runtime.egress)", "")),
+        Reach::IfPossible(egress) => (Reach::Required(egress), Verdict::Note),
+        required @ Reach::Required(_) => (required, Verdict::Bad),
+    };
+    let folder = tempfile::tempdir()?;
+    let options = squall_sandbox::Options {
+        run_dir: folder.path().join("run"),
+        pool: 0,
+        egress: reach,
+        ..rooms::sandbox_options(settings)?
+    };
+    let check = match squall_sandbox::Sandbox::start(options).await {
+        Ok(sandbox) => {
+            sandbox.shutdown().await;
+            Check::new(name, Verdict::Good, "TCP and UDP over IPv4, names by the host's resolvers", "")
+        }
+        Err(e) => {
+            let advice = "mend what it names, or switch it off in squall.toml: [runtime] egress = \"off\"";
+            Check::new(name, missing, e.to_string(), advice)
+        }
+    };
+    Ok(check)
+}
+
 async fn languages(settings: &Settings) -> Vec<Check> {
     let options = rooms::runtime_options(settings);
     let found = runtimes::discover(&options).await;
@@ -156,7 +189,7 @@ async fn languages(settings: &Settings) -> Vec<Check> {
         checks.push(Check::new("language runtimes", Verdict::Note, "none found", advice));
     }
     let sdk = squall_runtime::sdk::Sdk::new(&options);
-    for f in found.iter().filter(|f| !f.exe.as_os_str().is_empty()) {
+    for f in found.iter().filter(|f| matches!(f.family, Family::Node(_) | Family::Python(_))) {
         let name = format!("AWS SDK for {}", f.id);
         checks.push(match sdk.folder(f) {
             Some(folder) => Check::new(name, Verdict::Good, folder.display().to_string(), ""),

@@ -140,7 +140,11 @@ pub async fn build(settings: &Settings, address: SocketAddr) -> Result<Cloud> {
     Ok(Cloud { gateway, root, runtime, sandbox, logs, triggers, engine, meter })
 }
 
-fn sandbox_options(settings: &Settings) -> Result<squall_sandbox::Options> {
+/// How functions are isolated.
+///
+/// # Errors
+/// This program's own file cannot be found.
+pub fn sandbox_options(settings: &Settings) -> Result<squall_sandbox::Options> {
     Ok(squall_sandbox::Options {
         level: settings.isolation,
         run_dir: settings.data.join("run"),
@@ -242,6 +246,7 @@ pub fn runtime_options(settings: &Settings) -> squall_runtime::Options {
     ];
     squall_runtime::Options {
         data_dir: settings.data.clone(),
+        region: settings.regions.first().map(ToString::to_string).unwrap_or_default(),
         host: squall_runtime::Host {
             path: var("PATH").unwrap_or_default(),
             home: var("HOME").map(Into::into),

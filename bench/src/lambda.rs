@@ -16,7 +16,7 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 /// Functions of each language whose first invoke is measured in one run.
-const COLD_FUNCTIONS: usize = 20;
+const COLD_FUNCTIONS: usize = 200;
 const EVENT: &str = r#"{"message":"hello","n":1}"#;
 const ROLE: &str = "bench";
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -26,7 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Language {
     name: &'static str,
     file: &'static str,
-    code: &'static str,
+    code: String,
+    /// Makes a client of the SDK.
+    client: &'static str,
     /// Lambda's name of the runtime.
     pub runtime: String,
 }
@@ -38,6 +40,7 @@ pub struct Cloud {
     role: String,
     languages: Vec<Language>,
     created: Cell<usize>,
+    has_sdk: bool,
 }
 
 impl Cloud {
@@ -48,7 +51,7 @@ impl Cloud {
     ///
     /// # Errors
     /// The server found neither Node.js nor Python.
-    pub async fn prepare(server: &Server, host: &Interpreters) -> Result<Self> {
+    pub async fn prepare(server: &Server, host: &Interpreters, has_sdk: bool) -> Result<Self> {
         let mut client = Client::connect(&server.target).await?;
         let found = found(&mut client).await?;
         let pick = |usual: Option<&str>, family: &str| {
@@ -58,18 +61,26 @@ impl Cloud {
         let node = pick(host.node.as_ref().map(|i| i.runtime.as_str()), "nodejs").map(|runtime| Language {
             name: "nodejs",
             file: "index.js",
-            code: "exports.handler = async (event) => event;\n",
+            code: "exports.handler = async (event) => event;\n".into(),
+            client: "const { DynamoDBClient } = require('@aws-sdk/client-dynamodb');\nnew DynamoDBClient({});\n",
             runtime,
         });
         let python = pick(host.python.as_ref().map(|i| i.runtime.as_str()), "python").map(|runtime| Language {
             name: "python",
             file: "index.py",
-            code: "def handler(event, context):\n    return event\n",
+            code: "def handler(event, context):\n    return event\n".into(),
+            client: "import boto3\nboto3.client('dynamodb')\n",
             runtime,
         });
         let languages: Vec<Language> = node.into_iter().chain(python).collect();
         ensure!(!languages.is_empty(), "the server found neither Node.js nor Python");
-        Ok(Self { target: server.target.clone(), role: role(&mut client).await?, languages, created: Cell::new(0) })
+        Ok(Self {
+            target: server.target.clone(),
+            role: role(&mut client).await?,
+            languages,
+            created: Cell::new(0),
+            has_sdk,
+        })
     }
 
     /// The languages to measure.
@@ -78,7 +89,7 @@ impl Cloud {
         &self.languages
     }
 
-    /// Warm invokes of one echo function, by one caller and by sixteen.
+    /// Warm invokes of one echo function, by one caller and by sixty-four.
     ///
     /// # Errors
     /// An operation failed, or the echo is not one.
@@ -88,7 +99,7 @@ impl Cloud {
         let name = self.create(&mut client, language).await?;
         active(&mut client, &name).await?;
         let path = invoke_path(&name);
-        for workers in [1, 16] {
+        for workers in [1, 64] {
             // Long enough for an execution environment for each worker.
             let load = Load { workers, warmup: Duration::from_secs(2), length };
             let path = path.clone();
@@ -105,9 +116,17 @@ impl Cloud {
     /// An operation failed, or the echo is not one.
     pub async fn cold(&self, report: &mut Report, language: &Language) -> Result<()> {
         let mut client = Client::connect(&self.target).await?;
+        // With an SDK, as functions have it: a client is made while the code loads.
+        let loads = if self.has_sdk { language.client } else { "" };
+        report.note(format!(
+            "cold.{}: {}",
+            language.name,
+            if self.has_sdk { "with an SDK client" } else { "without an SDK" }
+        ));
+        let loading = Language { code: format!("{loads}{}", language.code), ..language.clone() };
         let mut names = Vec::with_capacity(COLD_FUNCTIONS);
         for _ in 0..COLD_FUNCTIONS {
-            names.push(self.create(&mut client, language).await?);
+            names.push(self.create(&mut client, &loading).await?);
         }
         for name in &names {
             active(&mut client, name).await?;
@@ -122,7 +141,7 @@ impl Cloud {
         }
         nanos.sort_unstable();
         report.add(&format!("cold.{}.p50_us", language.name), percentile(&nanos, 0.5) as f64 / 1000.0);
-        report.add(&format!("cold.{}.max_us", language.name), percentile(&nanos, 1.0) as f64 / 1000.0);
+        report.add(&format!("cold.{}.p99_us", language.name), percentile(&nanos, 0.99) as f64 / 1000.0);
         Ok(())
     }
 

@@ -130,7 +130,7 @@ async fn measure(options: &Options) -> Result<Report> {
             peers::measure(&mut report, length).await?;
         }
         if options.part.has(Part::Lambda) || options.part.has(Part::Cold) {
-            let cloud = lambda::Cloud::prepare(&cloud, &host).await?;
+            let cloud = lambda::Cloud::prepare(&cloud, &host, options.sdk_dir.is_some()).await?;
             for language in cloud.languages() {
                 if options.part.has(Part::Lambda) {
                     step(&format!("lambda, {}", language.runtime));

@@ -16,6 +16,7 @@ const CLIENTS: &[Client] = &[
         files: &[
             ("bootstrap.py", include_bytes!("../client/python/bootstrap.py")),
             ("_squall_runtime.py", include_bytes!("../client/python/_squall_runtime.py")),
+            ("_squall_sdk.py", include_bytes!("../client/python/_squall_sdk.py")),
             ("zygote.py", include_bytes!("../client/python/zygote.py")),
             ("zygote.so", squall_sandbox::ZYGOTE_LIBRARY),
         ],

@@ -11,6 +11,7 @@ use crate::output::{Output, Target};
 use crate::pool::{Action, Counts, InstanceId, Limits, Pool, RequestId};
 use crate::runtimes::{Found, Registry};
 use crate::sdk::{Sdk, SdkState};
+use crate::standby::Standby;
 use crate::zygotes::{ZygoteState, Zygotes};
 use crate::{Function, InvokeError, Options, Request};
 use parking_lot::Mutex;
@@ -51,6 +52,7 @@ pub struct Engine {
     pub zygotes: Zygotes,
     /// Sends on what functions send outside; `None`: nothing is.
     pub relay: Option<Relay>,
+    pub standby: Mutex<Standby>,
     identity: Arc<dyn Identity>,
     logs: Arc<dyn LogSink>,
     random: Arc<dyn Random>,
@@ -68,7 +70,7 @@ pub struct Core {
 }
 
 impl Engine {
-    fn now(&self) -> Duration {
+    pub fn now(&self) -> Duration {
         self.born.elapsed()
     }
 
@@ -305,6 +307,7 @@ impl Runtime {
             clients,
             zygotes: Zygotes::default(),
             relay: options.egress.egress().map(|e| Relay::start(e, options.host.resolv_conf.clone())).transpose()?,
+            standby: Mutex::new(Standby::new(options.standby, options.standby_max)),
             launcher,
             endpoint,
             clock,
@@ -373,6 +376,8 @@ impl Runtime {
         let found = self.engine.runtimes.find(runtime).await?;
         let state = self.engine.sdk.prepare(&found, &self.engine.runtimes).await;
         self.engine.start_zygote(&found);
+        self.engine.standby.lock().deployed(&found.id, self.engine.now());
+        self.engine.restock();
         Ok(state)
     }
 
@@ -448,6 +453,7 @@ async fn keep_house(engine: Weak<Engine>) {
         let pause = {
             let Some(engine) = engine.upgrade() else { return };
             engine.tick();
+            engine.restock();
             looked = engine.look_around(looked);
             let is_empty = engine.core.lock().instances.is_empty();
             let freeze = engine.options.freeze_after_ms;

@@ -24,6 +24,7 @@ pub async fn spec(engine: &Arc<Engine>, instance: &Arc<Instance>) -> Result<Spec
     let function = &instance.function;
     let found =
         engine.runtimes.find(&function.runtime).await.map_err(|e| StartError::Platform(InvokeError::Runtime(e)))?;
+    engine.standby.lock().started(&found.id);
     let init = platform::Init {
         runtime: &found.log_name(),
         version: &found.log_version(),
@@ -142,7 +143,8 @@ fn with_extensions(
         return refused("Extension.TooManyExtensions", format!("Extension limit ({COUNT_MAX}) reached"));
     }
     if on_host {
-        let text = "programs in /opt/extensions need isolation full or namespaces: without it they would outlive the function";
+        let text =
+            "programs in /opt/extensions need isolation full or namespaces: without it they would outlive the function";
         return refused("Extension.NotSupported", text.into());
     }
     Ok(instance.extensions.wrap(argv, layout))
@@ -242,9 +244,7 @@ fn variables(
         set("AWS_LAMBDA_LOG_LEVEL", levels.application.clone());
     }
     set("AWS_LAMBDA_RUNTIME_API", RUNTIME_API.into());
-    set("AWS_ENDPOINT_URL", format!("http://{ENDPOINT}"));
-    set("AWS_REGION", function.region.clone());
-    set("AWS_DEFAULT_REGION", function.region.clone());
+    cloud(&function.region).into_iter().for_each(|(name, value)| set(name, value));
     set("AWS_ACCESS_KEY_ID", session.access_key_id.clone());
     set("AWS_SECRET_ACCESS_KEY", session.secret_access_key.clone());
     set("AWS_SESSION_TOKEN", session.session_token.clone());
@@ -263,6 +263,12 @@ fn variables(
         env.push((name.clone(), value.clone()));
     }
     env.into_iter().map(|(k, v)| (k.into(), v.into())).collect()
+}
+
+/// Where the cloud is, for SDKs.
+pub fn cloud(region: &str) -> [(&'static str, String); 3] {
+    let region = region.to_owned();
+    [("AWS_ENDPOINT_URL", format!("http://{ENDPOINT}")), ("AWS_REGION", region.clone()), ("AWS_DEFAULT_REGION", region)]
 }
 
 /// The variables that every function of a runtime has, and its zygote as well.

@@ -71,6 +71,8 @@ pub trait Zygote: Send + Sync {
     fn text(&self) -> &str;
     /// Whether workers can be forked from it.
     fn is_alive(&self) -> bool;
+    /// How many forks of it are kept in prepared sandboxes, waiting for their function.
+    fn stock(&self, count: usize);
     /// Waits until it is gone; why.
     async fn gone(&self) -> String;
 }
@@ -137,6 +139,9 @@ pub trait Launcher: Send + Sync {
     async fn start_zygote(&self, spec: ZygoteSpec) -> Result<Box<dyn Zygote>, LaunchError> {
         Err(LaunchError(format!("{}: there are no zygotes without isolation", spec.id)))
     }
+
+    /// How many sandboxes are kept prepared for programs that are executed. Without isolation there are none.
+    fn aim(&self, _count: usize) {}
 
     /// Whether workers see the host's own paths instead of `/var/task`, `/opt` and `/var/runtime`.
     fn is_on_host_paths(&self) -> bool {

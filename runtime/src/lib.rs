@@ -40,6 +40,7 @@ pub mod runtimes;
 mod sandboxed;
 mod scaling;
 pub mod sdk;
+mod standby;
 mod zygotes;
 
 pub use egress::Setting as Egress;

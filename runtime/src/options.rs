@@ -62,11 +62,19 @@ pub struct Options {
     pub sdk_node_preload: Vec<String>,
     /// Whether instances are forked from zygotes where that is possible; otherwise each starts an interpreter. Default true.
     pub zygotes: bool,
+    /// Forks of each zygote, and sandboxes for programs that are executed, that wait for a function at any time: each takes 1 to 2
+    /// MiB. Default 6.
+    pub standby: usize,
+    /// The same at most, while functions that were just deployed are expected to be called. Default 128.
+    pub standby_max: usize,
     /// The PyPI packages that make up the SDK for Python.
     pub sdk_python_packages: Vec<String>,
     /// Folder for runtime clients, caches and SDKs. Set by the application.
     #[serde(skip)]
     pub data_dir: PathBuf,
+    /// The region that most functions are in: what zygotes make beforehand is for it. Set by the application.
+    #[serde(skip)]
+    pub region: String,
     /// What the application knows of the host. Set by the application.
     #[serde(skip)]
     pub host: Host,
@@ -146,7 +154,10 @@ impl Options {
             return Err("runtime.provided_root has no effect with isolation none".into());
         }
         if !root.is_absolute() || !root.join("usr").is_dir() {
-            return Err(format!("runtime.provided_root: {} is no absolute path of a folder with `usr` in it", root.display()));
+            return Err(format!(
+                "runtime.provided_root: {} is no absolute path of a folder with `usr` in it",
+                root.display()
+            ));
         }
         Ok(())
     }
@@ -186,8 +197,11 @@ impl Default for Options {
             sdk_node_packages: NODE_PACKAGES.iter().map(|p| (*p).to_owned()).collect(),
             sdk_node_preload: NODE_PRELOAD.iter().map(|p| (*p).to_owned()).collect(),
             zygotes: true,
+            standby: 6,
+            standby_max: 128,
             sdk_python_packages: vec!["boto3".into()],
             data_dir: PathBuf::new(),
+            region: "us-east-1".into(),
             host: Host::default(),
         }
     }

@@ -48,6 +48,10 @@ impl Launcher for Sandbox {
         }
     }
 
+    fn aim(&self, count: usize) {
+        Sandbox::aim(self, count);
+    }
+
     fn is_on_host_paths(&self) -> bool {
         self.level() == Level::None
     }
@@ -69,6 +73,10 @@ impl Zygote for squall_sandbox::Zygote {
 
     fn is_alive(&self) -> bool {
         squall_sandbox::Zygote::is_alive(self)
+    }
+
+    fn stock(&self, count: usize) {
+        squall_sandbox::Zygote::stock(self, count);
     }
 
     async fn gone(&self) -> String {

@@ -8,7 +8,7 @@ use crate::engine::Engine;
 use crate::environment;
 use crate::launch::{Exit, Layout, Mount, Zygote, ZygoteSpec};
 use crate::logline;
-use crate::runtimes::{Family, Found};
+use crate::runtimes::{Family, Found, IDENTIFIERS};
 use crate::{Function, Launcher};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashSet};
@@ -55,6 +55,8 @@ pub struct Zygotes {
     slots: Mutex<BTreeMap<Key, Slot>>,
     /// Functions, by name and revision, whose runtime has crashed in a fork.
     avoided: Mutex<HashSet<(String, u64)>>,
+    /// What each was last told to keep waiting; the launcher's own count by number 0.
+    told: Mutex<BTreeMap<u64, usize>>,
 }
 
 /// Whether an interpreter that ended so may have met something that a fork cannot do.
@@ -114,6 +116,31 @@ impl Zygotes {
 }
 
 impl Engine {
+    /// Tells zygotes and launcher how much is to wait for functions, where that has changed.
+    pub fn restock(&self) {
+        let ready: Vec<(String, Arc<dyn Zygote>)> = {
+            let slots = self.zygotes.slots.lock();
+            let ready = |((id, _), slot): (&Key, &Slot)| match slot {
+                Slot::Ready(zygote, _) => Some((id.clone(), zygote.clone())),
+                _ => None,
+            };
+            slots.iter().filter_map(ready).collect()
+        };
+        let (now, standby, mut told) = (self.now(), self.standby.lock(), self.zygotes.told.lock());
+        let forked = |id: &str| matches!(Family::of(id), Some(Family::Node(_) | Family::Python(_)));
+        let executed = standby.target(IDENTIFIERS.iter().copied().filter(|id| !forked(id)), now);
+        if told.insert(0, executed) != Some(executed) {
+            self.launcher.aim(executed);
+        }
+        told.retain(|number, _| *number == 0 || ready.iter().any(|(_, zygote)| zygote.number() == *number));
+        for (id, zygote) in ready {
+            let target = standby.target([id.as_str()], now);
+            if told.insert(zygote.number(), target) != Some(target) {
+                zygote.stock(target);
+            }
+        }
+    }
+
     fn zygote_key(&self, found: &Found) -> Key {
         (found.id.clone(), self.sdk.folder(found))
     }
@@ -174,7 +201,7 @@ async fn keep(engine: Weak<Engine>, launcher: Arc<dyn Launcher>, found: Arc<Foun
         let born = Instant::now();
         let (wanted, unwanted) = oneshot::channel();
         match engine.upgrade() {
-            Some(engine) if engine.zygotes.set(&key, Slot::Ready(zygote.clone(), wanted)) => {}
+            Some(engine) if engine.zygotes.set(&key, Slot::Ready(zygote.clone(), wanted)) => engine.restock(),
             _ => return,
         }
         let why = tokio::select! {
@@ -220,7 +247,10 @@ fn program(engine: &Engine, found: &Found) -> Option<ZygoteSpec> {
         }
         Family::Java(_) | Family::Ruby(_) | Family::Provided => return None,
     }
-    let env = environment::shared(found, &layout).into_iter().map(|(k, v)| (k.into(), v.into())).collect();
+    let mut env: Vec<(OsString, OsString)> =
+        environment::shared(found, &layout).into_iter().map(|(k, v)| (k.into(), v.into())).collect();
+    // Clients of the SDK are made beforehand: they are what functions without settings of their own would make.
+    env.extend(environment::cloud(&engine.options.region).map(|(k, v)| (k.into(), v.into())));
     let mounts: Vec<Mount> = found.mounts.iter().cloned().chain([client]).chain(sdk).collect();
     Some(ZygoteSpec {
         id: found.id.clone(),

@@ -65,7 +65,7 @@ fn client() -> PathBuf {
 /// Compiles sources into a folder; false where there is no compiler.
 fn compile(release: &str, to: &Path, sources: &[PathBuf]) -> bool {
     let run = Command::new("javac")
-        .args(["--release", release, "-g:source,lines", "-proc:none", "-d"])
+        .args(["--release", release, "-g:source,lines", "-proc:none", "-XDstringConcat=inline", "-d"])
         .arg(to)
         .args(sources)
         .output();

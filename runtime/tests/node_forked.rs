@@ -45,6 +45,8 @@ async fn run() {
         the_sdk_is_loaded_once(&world, runtime).await;
         handlers_and_errors_are_as_without(&world, runtime).await;
         what_is_read_at_start_is_executed(&world, runtime).await;
+        a_runtime_that_crashes_in_a_fork_is_executed(&world, runtime).await;
+        background_work_goes_on(&world, runtime).await;
         println!("{runtime}: passed");
     }
     world.runtime.shutdown(Duration::from_secs(1)).await;
@@ -173,4 +175,34 @@ async fn what_is_read_at_start_is_executed(world: &World, runtime: &str) {
     f.env = vec![("NODE_OPTIONS".into(), "--enable-source-maps".into())];
     let answer = world.invoke(&Arc::new(f), "{}").await;
     assert_eq!(answer.json(), json!([false, "--enable-source-maps", "undefined"]), "{runtime}");
+}
+
+async fn a_runtime_that_crashes_in_a_fork_is_executed(world: &World, runtime: &str) {
+    let code = "exports.handler = async (e) => e.crash ? process.abort() : require('fs').readFileSync('/proc/self/cmdline', 'utf8').includes('--zygote')";
+    let f = Arc::new(world.function(runtime, "index.handler", &[("index.js", code)]));
+    assert_eq!(world.invoke(&f, "{}").await.text(), "true", "{runtime}");
+    let answer = world.invoke(&f, "{\"crash\":true}").await;
+    assert_eq!(answer.json()["errorType"], "Runtime.ExitError", "{runtime}: {}", answer.text());
+    let log = world.logs.of(&f.name).join("\n");
+    assert!(log.contains("ended by signal: aborted. Further environments of this function start without it."), "{log}");
+    assert_eq!(world.invoke(&f, "{}").await.text(), "false", "{runtime}");
+    // Others are forked as before.
+    assert_eq!(world.once(runtime, "index.handler", &[("index.js", code)], "{}").await.text(), "true", "{runtime}");
+}
+
+/// Compiling WebAssembly leaves work to threads that a fork does not have; the end of a worker waits for it.
+async fn background_work_goes_on(world: &World, runtime: &str) {
+    let code = "const { Worker } = require('worker_threads');
+exports.handler = async () => {
+  const add = Buffer.from('AGFzbQEAAAABBwFgAn9/AX8DAgEABwcBA2FkZAAACgkBBwAgACABags=', 'base64');
+  const { instance } = await WebAssembly.instantiate(add);
+  let sum = 0;
+  for (let i = 0; i < 100000; i++) sum = instance.exports.add(sum, 1);
+  const worker = new Worker('require(\"worker_threads\").parentPort.postMessage(1)', { eval: true });
+  const told = await new Promise((resolve) => worker.once('message', resolve));
+  await worker.terminate();
+  return [sum, told, require('fs').readFileSync('/proc/self/cmdline', 'utf8').includes('--zygote')];
+}";
+    let answer = world.once(runtime, "index.handler", &[("index.js", code)], "{}").await;
+    assert_eq!(answer.text(), "[100000,1,true]", "{runtime}: {}", answer.tail());
 }

@@ -50,7 +50,13 @@ impl Launcher for Fake {
         let (end, ended) = watch::channel(None);
         self.workers.lock().push((runtime_api.local_addr().expect("an address"), end.clone()));
         let (output, _) = io::pipe().expect("a pipe");
-        Ok(Started { worker: Box::new(FakeWorker(ended, end)), runtime_api, endpoint, output: output.into(), egress: None })
+        Ok(Started {
+            worker: Box::new(FakeWorker(ended, end)),
+            runtime_api,
+            endpoint,
+            output: output.into(),
+            egress: None,
+        })
     }
 }
 

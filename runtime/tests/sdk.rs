@@ -73,6 +73,15 @@ async fn pip_and_npm_install_the_real_ones() {
         let answer = world.once("python3.11", "app.handler", &[("app.py", python)], "{}").await;
         assert_eq!(answer.text(), "\"http://127.0.0.1:\"", "{}", answer.tail());
     }
+    if let (Ok(python), Ok(SdkState::Ready(sdk))) =
+        (world.runtime.find("python3.11").await, world.runtime.prepare("python3.11").await)
+    {
+        let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut command = std::process::Command::new(&python.exe);
+        command.args(["-s", "-S"]).arg(here.join("tests/warm_sdk.py")).arg(here.join("client/python")).arg(sdk);
+        let told = command.output().expect("run Python");
+        assert_eq!(String::from_utf8_lossy(&told.stdout), "ok\n", "{}", String::from_utf8_lossy(&told.stderr));
+    }
     let node = "const { DynamoDBClient } = require('@aws-sdk/client-dynamodb'); const { DynamoDBDocumentClient } = require('@aws-sdk/lib-dynamodb');\nconst c = DynamoDBDocumentClient.from(new DynamoDBClient({}));\nexports.handler = async () => c.config.region()";
     let esm = "import { S3Client } from '@aws-sdk/client-s3'; const c = new S3Client({}); export const handler = async () => c.config.region()";
     if world.has("nodejs20.x").await {

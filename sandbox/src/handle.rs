@@ -138,6 +138,11 @@ impl Inner {
         self.zygotes.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    /// Sends what has no answer. The socket does not wait; if it is full, or the spawner is gone, the order is lost.
+    pub(crate) fn order(&self, order: &Order) {
+        let _ = socket::send(self.socket.get_ref().as_fd(), &order.encode(), &[]);
+    }
+
     fn zygote_is(&self, zygote: u64, state: ZygoteState) {
         if let Some(tell) = self.zygotes().get(&zygote) {
             tell.send_replace(state);

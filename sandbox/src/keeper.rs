@@ -113,6 +113,14 @@ impl Sandbox {
         }
     }
 
+    /// Changes how many sandboxes are kept ready for programs that are executed ([`Options::pool`]); a spawner that had to be started
+    /// again begins with the option's number.
+    pub fn aim(&self, count: usize) {
+        if let Service::Up(inner) = &*self.keeper.service.borrow() {
+            inner.order(&crate::wire::Order::Target { count });
+        }
+    }
+
     /// Counts as of the spawner's last message.
     pub fn stats(&self) -> PoolStats {
         match &*self.keeper.service.borrow() {

@@ -80,10 +80,32 @@ impl<'a> Reader<'a> {
 /// Server to spawner.
 #[derive(Debug)]
 pub(crate) enum Order {
-    Configure { level: Level, run_dir: PathBuf, pool: usize, egress: Reach },
-    Spawn { seq: u64, spec: Box<Spec> },
-    Zygote { zygote: u64, spec: Box<ZygoteSpec> },
-    EndZygote { zygote: u64 },
+    Configure {
+        level: Level,
+        run_dir: PathBuf,
+        pool: usize,
+        egress: Reach,
+    },
+    Spawn {
+        seq: u64,
+        spec: Box<Spec>,
+    },
+    Zygote {
+        zygote: u64,
+        spec: Box<ZygoteSpec>,
+    },
+    EndZygote {
+        zygote: u64,
+    },
+    /// How many forks of a zygote are to wait for functions.
+    Stock {
+        zygote: u64,
+        count: usize,
+    },
+    /// How many sandboxes are kept ready besides.
+    Target {
+        count: usize,
+    },
     Stop,
 }
 
@@ -149,6 +171,12 @@ impl Order {
             Order::EndZygote { zygote } => {
                 w.number(5).number(*zygote);
             }
+            Order::Stock { zygote, count } => {
+                w.number(6).number(*zygote).number(*count as u64);
+            }
+            Order::Target { count } => {
+                w.number(7).number(*count as u64);
+            }
         }
         w.0
     }
@@ -171,6 +199,8 @@ impl Order {
             3 => Order::Stop,
             4 => Order::Zygote { zygote: r.number()?, spec: Box::new(read_zygote(&mut r)?) },
             5 => Order::EndZygote { zygote: r.number()? },
+            6 => Order::Stock { zygote: r.number()?, count: r.narrow()? },
+            7 => Order::Target { count: r.narrow()? },
             _ => return Err(Malformed),
         })
     }

@@ -1,6 +1,5 @@
 //! A zygote as its owner holds it.
 
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -8,7 +7,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::handle::{Inner, send};
-use crate::sys::socket;
 use crate::wire::{Order, PACKET_BYTES_MAX};
 use crate::{Error, ZygoteSpec};
 
@@ -87,6 +85,11 @@ impl Zygote {
         self.state.has_changed().is_ok() && matches!(&*self.state.borrow(), ZygoteState::Ready(_))
     }
 
+    /// How many forks are kept in prepared sandboxes, waiting for their function; 0 at first. Only at [`crate::Level::Full`].
+    pub fn stock(&self, count: usize) {
+        self.sandbox.order(&Order::Stock { zygote: self.number, count });
+    }
+
     /// Waits until it is gone; why.
     pub async fn gone(&self) -> String {
         let mut state = self.state.clone();
@@ -104,7 +107,6 @@ impl Drop for Zygote {
     fn drop(&mut self) {
         self.sandbox.zygotes().remove(&self.number);
         // The socket does not wait; if it is full, the zygote stays until the spawner ends.
-        let order = Order::EndZygote { zygote: self.number }.encode();
-        let _ = socket::send(self.sandbox.socket.get_ref().as_fd(), &order, &[]);
+        self.sandbox.order(&Order::EndZygote { zygote: self.number });
     }
 }

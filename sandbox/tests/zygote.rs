@@ -90,6 +90,26 @@ print(found); sys.stdout.flush(); os._exit(0)";
 }
 
 #[tokio::test]
+async fn a_zygote_that_hangs_is_ended() {
+    let lab = Lab::start(Level::Full, 2).await;
+    let zygote = zygote(&lab).await;
+    let own = lab.dir.path().display().to_string();
+    // The mounts of its root tell whose it is.
+    let is_ours = |pid: &i32| {
+        let read = |name| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+        read("cmdline").contains("zygote.py") && read("mountinfo").contains(&own)
+    };
+    let all = std::fs::read_dir("/proc").expect("/proc").flatten();
+    let pid = all.filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok()).find(is_ours).expect("the zygote");
+    // SAFETY: integers; the process is a zygote of this very test.
+    assert_eq!(unsafe { libc::kill(pid, libc::SIGSTOP) }, 0);
+    let error = lab.sandbox.spawn(forked(&lab, &zygote, "os._exit(0)")).await.err().expect("refused").to_string();
+    assert!(error.contains("it does not answer"), "{error}");
+    assert_eq!(zygote.gone().await, "it does not answer");
+    assert_eq!(lab.run(lab.shell("echo fine")).await.0, "fine\n");
+}
+
+#[tokio::test]
 async fn a_zygote_that_ends_takes_no_worker_with_it() {
     let lab = Lab::start(Level::Full, 2).await;
     let zygote = zygote(&lab).await;
@@ -122,4 +142,159 @@ async fn a_zygote_that_cannot_be_says_why() {
         let error = lab.sandbox.start_zygote(spec(program, script)).await.err().expect("refused").to_string();
         assert!(error.contains(expected), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_fork_shares_nothing_with_zygote_and_siblings() {
+    let lab = Lab::start(Level::Full, 3).await;
+    let zygote = zygote(&lab).await;
+    // Each tells its namespaces and drawn numbers, and what it could share: writable shared memory, open files, semaphores.
+    let script = "
+import random, uuid, ssl, ctypes
+shared = [l for l in open('/proc/self/maps') if {'s', 'w'} <= set(l.split()[1])]
+spaces = {n: os.readlink('/proc/self/ns/' + n) for n in os.listdir('/proc/self/ns') if not n.endswith('for_children')}
+fds = sorted(os.readlink('/proc/self/fd/' + n) for n in os.listdir('/proc/self/fd') if n not in '012' and os.path.exists('/proc/self/fd/' + n))
+environ = open('/proc/self/environ').read().split(chr(0))
+print(repr((shared, fds, sorted(environ), spaces, os.uname().nodename, os.urandom(8).hex(), uuid.uuid4().hex, ssl.RAND_bytes(8).hex(), random.SystemRandom().random())))
+sys.stdout.flush(); os._exit(0)";
+    let mut drawn = std::collections::HashSet::new();
+    let own: Vec<String> = ["pid", "net", "ipc", "uts", "user", "mnt", "cgroup"]
+        .iter()
+        .map(|n| std::fs::read_link(format!("/proc/self/ns/{n}")).expect("a namespace").display().to_string())
+        .collect();
+    let mut spec = forked(&lab, &zygote, script);
+    spec.env.push(("SECRET".into(), "of-this-fork".into()));
+    for _ in 0..3 {
+        let (text, _) = lab.run(spec.clone()).await;
+        // What the kernel shows of the environment is what the zygote was started with: nothing of anybody.
+        assert!(text.starts_with("([], [], ['', 'ZYGOTE=own'], {"), "{text}");
+        assert!(!own.iter().any(|space| text.contains(space.as_str())), "a namespace of the host's: {text}");
+        assert!(text.contains("'localhost'"), "{text}");
+        for word in text.split('\'').filter(|w| w.len() >= 16 && !w.contains([':', '('])) {
+            assert!(drawn.insert(word.to_owned()), "{word} twice: {text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_hostile_fork_harms_neither_zygote_nor_siblings() {
+    let lab = Lab::start(Level::Full, 3).await;
+    let zygote = zygote(&lab).await;
+    let sibling = lab.sandbox.spawn(forked(&lab, &zygote, "import time; time.sleep(1000)")).await.expect("spawn");
+    for script in [
+        // A fork bomb, everything signalled, itself stopped.
+        "
+import time
+for _ in range(200):
+    try:
+        if os.fork() == 0: time.sleep(1000)
+    except OSError: break
+print('done', flush=True); time.sleep(1000)",
+        "
+import signal, time
+for pid in list(range(1, 400)) + [-1]:
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        if pid != os.getpid() and pid != -1:
+            try: os.kill(pid, number)
+            except OSError: pass
+print('done', flush=True)
+os.kill(os.getpid(), signal.SIGSTOP)",
+        // A full pipe that nobody reads, every descriptor taken.
+        "
+print('done', flush=True)
+try:
+    while True: os.dup(1)
+except OSError: pass
+while True: os.write(1, b'x' * 65536)",
+        // Memory that it may have, all touched: the zygote's pages are copied, not changed.
+        "
+print('done', flush=True)
+libc = ctypes.CDLL(None)
+for line in open('/proc/self/maps'):
+    span, mode, *_ = line.split()
+    if mode.startswith('rw') and '[stack]' not in line and '[heap]' in line:
+        a, b = (int(x, 16) for x in span.split('-'))
+        ctypes.memset(a, 0x41, b - a)",
+    ] {
+        let worker = lab.sandbox.spawn(forked(&lab, &zygote, script)).await.expect("spawn");
+        let output = worker.output.try_clone().expect("clone");
+        let mut pipe = tokio::net::unix::pipe::Receiver::from_owned_fd(output).expect("pipe");
+        let mut buffer = [0; 4];
+        tokio::io::AsyncReadExt::read_exact(&mut pipe, &mut buffer).await.expect("it has begun");
+        assert_eq!(&buffer, b"done");
+        // While it goes on, others are forked as ever.
+        for _ in 0..3 {
+            let (text, _) = lab.run(forked(&lab, &zygote, "print('fine', flush=True); os._exit(0)")).await;
+            assert_eq!(text, "fine\n", "beside {script}");
+        }
+        assert!(zygote.is_alive() && sibling.control.exit().is_none(), "after {script}");
+    }
+}
+
+/// Waits until that many sandboxes are ready.
+async fn ready(lab: &Lab, count: usize) {
+    while lab.sandbox.stats().ready != count {
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    }
+}
+
+#[tokio::test]
+async fn forks_that_wait_become_workers_with_limits_of_their_own() {
+    let lab = Lab::start(Level::Full, 1).await;
+    let zygote = zygote(&lab).await;
+    zygote.stock(3);
+    ready(&lab, 4).await;
+    let script = "
+print(os.getppid(), os.getuid(), os.getcwd(), dict(os.environ), os.listdir('/var/task'), os.getsid(0)==os.getpid())
+sys.stdout.flush(); os._exit(7)";
+    let mut spec = forked(&lab, &zygote, script);
+    std::fs::write(spec.code.join("own.txt"), "").expect("write");
+    let listed = std::fs::read_dir(&spec.code).expect("list").count();
+    spec.env.push(("LONG".into(), "l".repeat(150_000).into()));
+    for _ in 0..5 {
+        let (text, exit) = lab.run(spec.clone()).await;
+        assert!(text.starts_with("1 993 /var/task {'PATH': '/usr/bin:/bin', 'LONG': 'lll"), "{text:.200}");
+        assert!(text.contains("own.txt") && text.trim_end().ends_with("True"), "{listed} {exit:?}");
+        assert_eq!(exit.code, Some(7));
+    }
+    ready(&lab, 4).await;
+    let memory = "x = bytearray(10 ** 9); x[::4096] = b'x' * len(x[::4096])";
+    assert!(lab.run(forked(&lab, &zygote, memory)).await.1.oom, "the limit is the function's");
+    let bomb = "
+n = 0
+try:
+    while True:
+        if os.fork() == 0:
+            import time; time.sleep(100)
+        n += 1
+except BlockingIOError:
+    pass
+print(n); sys.stdout.flush(); os._exit(0)";
+    let mut few = forked(&lab, &zygote, bomb);
+    few.pids_max = 20;
+    let count: u32 = lab.run(few).await.0.trim().parse().expect("a number");
+    assert!(count < 20, "{count}");
+}
+
+#[tokio::test]
+async fn what_waits_is_let_go_with_the_stock_and_with_the_zygote() {
+    let lab = Lab::start(Level::Full, 1).await;
+    let first = zygote(&lab).await;
+    first.stock(4);
+    ready(&lab, 5).await;
+    first.stock(2);
+    ready(&lab, 3).await;
+    drop(first);
+    ready(&lab, 1).await;
+    assert_eq!(lab.sandbox.stats().live, 0);
+    // Programs that are executed do not take what a fork waits in.
+    let second = zygote(&lab).await;
+    second.stock(2);
+    ready(&lab, 3).await;
+    let (text, _) = lab.run(lab.shell("echo executed")).await;
+    assert_eq!(text, "executed\n");
+    lab.sandbox.aim(0);
+    ready(&lab, 2).await;
+    second.stock(0);
+    ready(&lab, 0).await;
 }

@@ -9,7 +9,9 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
@@ -29,6 +31,12 @@
 #define FLAG_CLOSE_ALL 1u
 /* Not a system call: stores the second argument where the first points. */
 #define CALL_STORE (-1)
+/* Not a system call: says "W" on the report socket and reads the payload, behind its length, from the first argument. */
+#define CALL_RECEIVE (-2)
+#define HUGE_PAGE (2ul << 20)
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
 #define ORPHAN_TRIES 100000
 #define ORPHAN_PAUSE_US 50
 #define STEP_NAMESPACE 0xfffffffeu
@@ -66,6 +74,8 @@ struct request {
 _Static_assert(sizeof(struct header) == 20 && sizeof(struct call) == 72, "the layout of the protocol");
 
 static uint8_t packet[PACKET_BYTES_MAX];
+/* In a worker only. */
+static uint8_t received_payload[PACKET_BYTES_MAX];
 /* Written by the middle, which shares this memory. */
 static volatile int fork_errno;
 
@@ -158,8 +168,31 @@ static int resolve(const struct request *r, uint32_t kind, int64_t given, long *
     }
 }
 
+static int read_whole(int from, void *to, size_t length) {
+    uint8_t *at = to;
+    while (length > 0) {
+        ssize_t count = read(from, at, length);
+        if (count < 0 && errno == EINTR) continue;
+        if (count <= 0) return count == 0 ? EPIPE : errno;
+        at += count;
+        length -= (size_t)count;
+    }
+    return 0;
+}
+
+static int receive_payload(struct request *r, int from) {
+    uint32_t length;
+    if (send_bytes(r->fds[REPORT], "W", 1)) return errno;
+    int error = read_whole(from, &length, sizeof length);
+    if (error) return error;
+    if (length > sizeof received_payload) return EMSGSIZE;
+    r->payload = received_payload;
+    r->header.payload_bytes = length;
+    return read_whole(from, received_payload, length);
+}
+
 /* In the worker: carries out one call; its error number, or 0. */
-static int carry_out(const struct request *r, uint32_t index) {
+static int carry_out(struct request *r, uint32_t index) {
     struct call c;
     long a[6];
     memcpy(&c, r->calls + (size_t)index * sizeof c, sizeof c);
@@ -171,6 +204,7 @@ static int carry_out(const struct request *r, uint32_t index) {
         memcpy((void *)a[0], &a[1], 8);
         return 0;
     }
+    if (c.number == CALL_RECEIVE) return (c.kinds & 15) == KIND_DESCRIPTOR ? receive_payload(r, (int)a[0]) : EINVAL;
     long result;
     do {
         errno = 0;
@@ -261,8 +295,25 @@ static int fork_worker(struct request *r) {
     return 0;
 }
 
+/* Puts this process's memory on huge pages where it fills them: a fork copies one entry for each instead of 512. What a worker
+ * writes to is still copied by small pages. A kernel that cannot (before 6.1) leaves it as it is. */
+static void pack_memory(void) {
+    FILE *maps = fopen("/proc/self/maps", "re");
+    char line[512], mode[5];
+    unsigned long from, to, inode;
+    if (!maps) return;
+    while (fgets(line, sizeof line, maps)) {
+        if (sscanf(line, "%lx-%lx %4s %*s %*s %lu", &from, &to, mode, &inode) != 4) continue;
+        if (inode || mode[1] != 'w' || mode[3] != 'p') continue;
+        from = (from + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
+        for (; from + HUGE_PAGE <= to; from += HUGE_PAGE) (void)madvise((void *)from, HUGE_PAGE, MADV_COLLAPSE);
+    }
+    fclose(maps);
+}
+
 const uint8_t *squall_zygote_serve(int control, const char *ready_text, void (*prepare)(void), uint32_t *length) {
     static struct request r;
+    pack_memory();
     if (send_text(control, 'R', ready_text)) _exit(1);
     for (;;) {
         ssize_t received = receive(control, &r);

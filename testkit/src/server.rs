@@ -330,7 +330,8 @@ fn clean(program: &Path) -> Command {
 
 /// Other Node versions come as npm packages; the host need not have them.
 fn configure(folder: &Path) {
-    let mut text = String::from("[runtime.runtimes]\n");
+    // Nothing that a test runs may reach beyond this machine.
+    let mut text = String::from("[runtime]\negress = \"off\"\n[runtime.runtimes]\n");
     for major in [18, 22, 24] {
         let node = tools::node_modules().join(format!("node{major}/bin/node"));
         text.push_str(&format!("\"nodejs{major}.x\" = {:?}\n", node.display().to_string()));

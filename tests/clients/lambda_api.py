@@ -154,7 +154,7 @@ def test_bad_settings_are_refused_in_awss_words():
     )
     bad("InvalidParameterValueException", "The role defined for the function cannot be assumed by Lambda.", Role=nobody)
     # A runtime of AWS's that this cloud or this host cannot run is refused when the function is made, not when it runs.
-    bad("InvalidParameterValueException", "~.*java21.*", Runtime="java21")
+    bad("InvalidParameterValueException", "~.*dotnet8.*", Runtime="dotnet8")
     # A setting that is not served is refused, not ignored.
     bad("InvalidParameterValueException", None, VpcConfig={"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]})
 

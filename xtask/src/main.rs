@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask test`, `check`, `codegen` and `new-room`.
+//! Developer commands: `cargo xtask test`, `check`, `soak`, `codegen` and `new-room`.
 
 mod codegen;
 mod new_room;
@@ -23,6 +23,8 @@ enum Cmd {
     Test(run::TestArgs),
     /// Formatting, generated code, lints, house rules and all tests: what must hold before a change lands.
     Check,
+    /// The long forms of what tests do shortly: cold starts, kills, bursts, hostile functions, Node.js in forks.
+    Soak(run::SoakArgs),
     /// Generates each room's API from models/.
     ///
     /// To serve one operation more: add its name to models/SERVICE/ops.toml, run `cargo xtask codegen`, and implement the
@@ -38,6 +40,7 @@ fn main() -> Result<ExitCode> {
     let is_good = match Cli::parse().command {
         Cmd::Test(args) => run::test(&root, &args)?,
         Cmd::Check => run::check(&root)?,
+        Cmd::Soak(args) => run::soak(&root, &args)?,
         Cmd::Codegen(args) => codegen::run(&root, &args).map(|()| true)?,
         Cmd::NewRoom(args) => new_room::run(&root, &args).map(|()| true)?,
     };

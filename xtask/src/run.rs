@@ -1,4 +1,4 @@
-//! `cargo xtask test` and `cargo xtask check`.
+//! `cargo xtask test`, `cargo xtask check` and `cargo xtask soak`.
 
 use crate::{codegen, tools};
 use anyhow::{Context, Result, bail};
@@ -49,6 +49,33 @@ pub fn test(root: &Path, args: &TestArgs) -> Result<bool> {
         eprintln!("xtask: a test program did not build or did not finish; see above");
     }
     println!("{} passed, {} failed", tally.passed, tally.failed);
+    Ok(is_success && tally.failed == 0)
+}
+
+/// Arguments of `cargo xtask soak`.
+#[derive(Debug, clap::Args)]
+pub struct SoakArgs {
+    /// About how long all of it takes; goals that are reached earlier end it earlier.
+    #[arg(long, default_value_t = 120.0)]
+    minutes: f64,
+    /// Only tests whose names contain this.
+    #[arg(default_value = "soak::")]
+    only: String,
+}
+
+/// Runs the soaks one after the other on an optimised build; each tells how far it came. Answers whether all passed.
+pub fn soak(root: &Path, args: &SoakArgs) -> Result<bool> {
+    let mut vars = tools::prepare()?;
+    eprintln!("xtask: building squall");
+    succeed(cargo(root).args(["build", "--release", "-p", "squall"]))?;
+    let debug = tools::built("squall")?;
+    let folder = debug.parent().and_then(Path::parent).context("the target folder")?;
+    vars.push(("SQUALL_TEST_BIN", folder.join("release/squall")));
+    let mut command = cargo(root);
+    command.args(["test", "-p", "squall-tests", "--test", "e2e", "--", "--nocapture", "--test-threads", "1"]);
+    command.arg(&args.only).envs(vars).env("SQUALL_SOAK_MINUTES", args.minutes.to_string());
+    let (tally, is_success) = counted(&mut command)?;
+    println!("soak: {} passed, {} failed", tally.passed, tally.failed);
     Ok(is_success && tally.failed == 0)
 }
 

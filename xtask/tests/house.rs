@@ -25,6 +25,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("testkit", &["*"]),
     ("tests", &["*"]),
     ("bench", &["core/types", "core/protocol"]),
+    ("examples/*", &[]),
     ("app", &["*"]),
     ("xtask", &[]),
 ];

@@ -159,6 +159,7 @@ fn check_handler(function: &Function, service: &Service, code: &Code) -> Result<
     let extensions: &[&str] = match runtime {
         r if r.starts_with("nodejs") => &["js", "mjs", "cjs"],
         r if r.starts_with("python") => &["py", "pyc"],
+        r if r.starts_with("ruby") => &["rb"],
         _ => return Ok(()),
     };
     let handler = function.handler.trim_start_matches("./");

@@ -4,6 +4,6 @@
 set -eu
 cd "$(dirname "$0")"
 out=$(mktemp -d)
-javac --release 11 -g:source,lines -proc:none -d "$out" src/squall/runtime/*.java
+javac --release 11 -g:source,lines -proc:none -XDstringConcat=inline -d "$out" src/squall/runtime/*.java
 jar --create --file squall-runtime.jar --date 2025-01-01T00:00:00Z --main-class squall.runtime.Main -C "$out" .
 rm -r "$out"

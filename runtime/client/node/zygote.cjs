@@ -66,15 +66,36 @@ async function preload(wanted) {
 /** Runs `load` without what a function must find unused: Math.random has drawn no number, warnings have not been given. */
 async function untouched(load) {
   const { random } = Math;
-  const { emitWarning } = process;
+  const { emitWarning, env } = process;
   let state = 1;
   Math.random = () => (state = (state * 48271) % 0x7fffffff) / 0x7fffffff;
   process.emitWarning = () => {};
+  // Clients look for configuration in the background: root has no home here, and what they miss is no error of ours.
+  const home = env.HOME;
+  env.HOME = '/home/sbx_user1051';
+  const ignore = () => {};
+  process.on('unhandledRejection', ignore);
   try {
-    return await load();
+    const told = await load();
+    await quiet();
+    return told;
   } finally {
     Math.random = random;
     process.emitWarning = emitWarning;
+    if (home === undefined) delete env.HOME;
+    else env.HOME = home;
+    process.removeListener('unhandledRejection', ignore);
+  }
+}
+
+/** Waits until nothing is under way in the background, which would be lost in a fork. */
+async function quiet() {
+  const timers = require('timers/promises');
+  for (let turn = 0; turn < 200; turn++) {
+    const under = process.getActiveResourcesInfo().filter((name) => /Req|Timeout/.test(name));
+    if (under.length === 0) return;
+    await timers.setImmediate();
+    await timers.setTimeout(1, undefined, { ref: false });
   }
 }
 

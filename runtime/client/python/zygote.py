@@ -11,11 +11,10 @@ import sys
 import time
 
 import _squall_runtime as runtime
+import _squall_sdk
 
 CONTROL = 3
 LIBRARY = "/var/runtime/zygote.so"
-# Whose models are kept parsed: a client of another service takes what it takes without a zygote.
-SERVICES = ("dynamodb", "s3", "sqs", "sns", "lambda", "events", "secretsmanager", "ssm", "sts", "kms", "stepfunctions", "logs")
 # Modules that functions use most.
 MODULES = ("json", "logging", "datetime", "uuid", "decimal", "base64", "hashlib", "random", "re", "urllib.request", "concurrent.futures")
 
@@ -25,45 +24,13 @@ def refuse(reason):
     os._exit(1)
 
 
-def load_sdk():
-    import boto3.session
-    import botocore.loaders
-    import botocore.session
-
-    # Sessions share what has been parsed: the models are data that no client changes.
-    loader = botocore.loaders.create_loader()
-    shared = loader._cache if hasattr(loader, "_cache") else None
-    create = botocore.loaders.create_loader
-
-    def create_loader(search_path_string=None):
-        made = create(search_path_string)
-        if not search_path_string and shared is not None:
-            made._cache = shared
-        return made
-
-    botocore.loaders.create_loader = create_loader
-    session = botocore.session.get_session()
-    session.register_component("data_loader", loader)
-    for service in SERVICES:
-        try:
-            # Names of a region and a key that are nobody's: a client resolves its own in the fork.
-            session.create_client(
-                service, region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none"
-            )
-        except Exception:
-            # An SDK that lacks the service.
-            continue
-    import boto3.dynamodb.conditions  # noqa: F401
-    import boto3.dynamodb.types  # noqa: F401
-
-
 def preload(sdk):
     for name in MODULES:
         __import__(name)
     if sdk:
         sys.path.append(sdk)
         try:
-            load_sdk()
+            _squall_sdk.load()
         except ImportError:
             # A folder without boto3.
             pass

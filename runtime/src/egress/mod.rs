@@ -26,10 +26,10 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
-/// Connections and flows of one instance at a time; a function has 1,024 open files.
-const PER_INSTANCE_MAX: usize = 1024;
-/// The same for all instances: each takes two descriptors of the server.
-const IN_ALL_MAX: usize = 16_384;
+/// Connections of one instance at a time; a function has 1,024 open files.
+const PER_INSTANCE_MAX: usize = 512;
+/// Connections and flows of all instances: each takes one or two descriptors of the server, a connection 32 KiB as well.
+const IN_ALL_MAX: usize = 8192;
 
 /// Relays for every instance. Dropping it ends all relaying.
 pub struct Relay {

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 /// Longer than the host's own patience would be of no use to a function: most run for less.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// What one direction of a connection holds at a time.
-const BUFFER_BYTES: usize = 32 << 10;
+const BUFFER_BYTES: usize = 16 << 10;
 
 /// Takes an instance's connections until the task is aborted, which closes them.
 pub async fn serve(shared: Arc<Shared>, listener: std::net::TcpListener) {

@@ -95,17 +95,23 @@ async fn begin(shared: &Arc<Shared>, flows: &mut Flows, raw: &Arc<OwnedFd>, key:
 }
 
 async fn answers(flow: Arc<Flow>, raw: Arc<OwnedFd>, (from, meant): Key) {
-    let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
     loop {
-        match timeout(IDLE, flow.far.recv(&mut buffer)).await {
-            Ok(Ok(length)) => {
+        if timeout(IDLE, flow.far.readable()).await.is_err() {
+            if flow.is_used.swap(false, Ordering::Relaxed) {
+                continue;
+            }
+            return;
+        }
+        // Only now: a flow that waits should not hold the largest datagram's room.
+        let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
+        match flow.far.try_recv(&mut buffer) {
+            Ok(length) => {
                 flow.is_used.store(true, Ordering::Relaxed);
                 let _ = datagrams::send(&raw, meant, from, buffer.get(..length).unwrap_or_default());
             }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
             // The far side has nobody there (ICMP): a later datagram may find somebody.
-            Ok(Err(_)) => tokio::time::sleep(Duration::from_millis(10)).await,
-            Err(_) if flow.is_used.swap(false, Ordering::Relaxed) => {}
-            Err(_) => return,
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     }
 }

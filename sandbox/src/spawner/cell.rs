@@ -8,7 +8,7 @@ use super::Setting;
 use super::fork;
 use super::janitor::Remains;
 use super::prepare::{
-    self, FIXED_FDS, Fresh, GIFT_FDS, HAND_FDS, Hand, SAYS_ERROR, SAYS_FAILED, SAYS_READY, SAYS_STARTED,
+    self, FIXED_FDS, Fresh, GIFT_FDS, HAND_FDS, Hand, SAYS_ERROR, SAYS_FAILED, SAYS_READY, SAYS_STARTED, SAYS_WAITING,
 };
 use crate::cgroup::{Group, Limits};
 use crate::sys::process::{self, Side};
@@ -29,6 +29,8 @@ pub(super) enum Phase {
 pub(super) enum Said {
     Ready,
     Error(String),
+    /// The zygote's fork waits for its function.
+    Waiting,
     /// The zygote's fork is the program now.
     Started,
     /// It executed the program (or died: the pidfd tells).
@@ -42,6 +44,8 @@ pub(super) struct Fork {
     /// Until it is sent.
     pub packet: Vec<u8>,
     pub names: Vec<&'static str>,
+    /// It is done with the zygote.
+    pub is_waiting: bool,
 }
 
 pub(super) struct Cell {
@@ -119,6 +123,7 @@ impl Cell {
                     Err(e) => Said::Error(e.to_string()),
                 },
                 Some((&SAYS_STARTED, _)) if self.fork.is_some() => Said::Started,
+                Some((&SAYS_WAITING, _)) if self.fork.is_some() => Said::Waiting,
                 Some((&SAYS_FAILED, told)) => {
                     let names = self.fork.as_ref().map(|f| f.names.as_slice()).unwrap_or_default();
                     Said::Error(fork::describe(names, told))

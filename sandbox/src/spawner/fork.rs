@@ -18,6 +18,8 @@ const MAGIC: u32 = 0x315a_5153;
 const FLAG_CLOSE_ALL: u32 = 1;
 /// Not a system call: stores a pointer in the blob.
 const STORE: i32 = -1;
+/// Not a system call: says that the fork waits, and reads its payload.
+const RECEIVE: i32 = -2;
 const LANDLOCK_RESTRICT_SELF: c_long = 446;
 
 /// Descriptors of a request, in this order.
@@ -114,35 +116,33 @@ pub(super) fn describe(names: &[&'static str], told: &[u8]) -> String {
 }
 
 impl Request {
-    /// The request that makes `spec` in the sandbox that `hand` belongs to.
-    pub(super) fn new(setting: &Setting, hand: &Hand, spec: &Spec, closes_all: bool) -> io::Result<Request> {
-        let payload = payload(spec)?;
+    /// The request for a fork in the sandbox that `hand` belongs to. `spec` may come later where no step depends on it: at level
+    /// full.
+    pub(super) fn new(setting: &Setting, hand: &Hand, spec: Option<&Spec>, closes_all: bool) -> Request {
         let mut p = Program::default();
         join(&mut p, setting, hand.doors.len());
         streams(&mut p);
-        for (resource, value) in rlimits(setting.level, spec) {
+        let (memory_bytes, pids_max) = spec.map_or((0, 0), |s| (s.memory_bytes, s.pids_max));
+        for (resource, value) in rlimits(setting.level, memory_bytes, pids_max) {
             let at = p.numbers(&[value, value]);
             let arguments = [Value(0), Value(resource as i64), Blob(at), Value(0)];
             p.call("set limits", libc::SYS_prlimit64, &arguments, Check::NotNegative);
         }
         p.call("set the file mode mask", libc::SYS_umask, &[Value(0o022)], Check::NotNegative);
-        // The stage has made the mounts in the meantime.
-        let byte = p.bytes(&[0]);
-        let arguments = [Descriptor(MOUNTED), Blob(byte), Value(1)];
-        p.call("wait for the mounts", libc::SYS_read, &arguments, Check::Wanted(1));
+        lower(&mut p, setting, hand.rules.is_some().then_some(DOORS + hand.doors.len()));
+        // Here it may wait for its function. The stage has made the mounts when it sends the payload.
+        p.call("wait for the function", RECEIVE.into(), &[Descriptor(MOUNTED)], Check::NotNegative);
         let task = p.bytes(b"/var/task\0");
         p.call("enter /var/task", libc::SYS_chdir, &[Blob(task)], Check::NotNegative);
-        lower(&mut p, setting, hand.rules.is_some().then_some(DOORS + hand.doors.len()));
 
-        let mut packet = Vec::with_capacity(20 + p.calls.len() + p.blob.len() + payload.len());
+        let mut packet = Vec::with_capacity(20 + p.calls.len() + p.blob.len());
         let flags = if closes_all { FLAG_CLOSE_ALL } else { 0 };
-        for n in [MAGIC, p.names.len() as u32, p.blob.len() as u32, payload.len() as u32, flags] {
+        for n in [MAGIC, p.names.len() as u32, p.blob.len() as u32, 0, flags] {
             packet.extend(n.to_le_bytes());
         }
         packet.extend(p.calls);
         packet.extend(p.blob);
-        packet.extend(payload);
-        Ok(Request { packet, names: p.names })
+        Request { packet, names: p.names }
     }
 }
 
@@ -225,13 +225,15 @@ fn lower(p: &mut Program, setting: &Setting, rules: Option<usize>) {
     p.call("install the seccomp filter", libc::SYS_seccomp, &arguments, NotNegative);
 }
 
-/// Arguments and environment, as the interpreter's side reads them.
-fn payload(spec: &Spec) -> io::Result<Vec<u8>> {
+/// Arguments and environment, as the interpreter's side reads them, behind their length.
+pub(super) fn payload(spec: &Spec) -> io::Result<Vec<u8>> {
     let argv = strings(spec.argv.iter().cloned())?;
     let env = strings(spec.env.iter().map(super::stage::pair))?;
-    let mut payload = Vec::new();
+    let mut payload = vec![0; 4];
     payload.extend((argv.len() as u32).to_le_bytes());
     payload.extend((env.len() as u32).to_le_bytes());
     argv.iter().chain(&env).map(CString::as_bytes_with_nul).for_each(|s| payload.extend(s));
+    let length = (payload.len() - 4) as u32;
+    payload.splice(..4, length.to_le_bytes());
     Ok(payload)
 }

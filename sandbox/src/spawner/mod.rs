@@ -69,6 +69,7 @@ pub fn spawner_main() -> ! {
 }
 
 fn run() -> io::Result<()> {
+    process::allow_huge_pages(false);
     let server = take_stdin()?;
     let mut packet = Vec::new();
     let Some(_) = socket::receive(server.as_fd(), &mut packet)? else { return Ok(()) };

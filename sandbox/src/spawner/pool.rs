@@ -16,7 +16,7 @@ use crate::wire::{News, Order};
 use crate::{Level, PoolStats, Spec, Start};
 
 /// `/tmp` that AWS gives by default, and so the size that is kept ready.
-const USUAL_TMP_BYTES: u64 = 512 << 20;
+pub(super) const USUAL_TMP_BYTES: u64 = 512 << 20;
 /// Sandboxes prepared at a time for requests that wait: much of preparing is waiting inside the kernel (measured on two
 /// busy cores, 200 requests at once: 4 gave 60 a second, 8 gave 100, 16 no more).
 const PREPARING_MAX: usize = 8;
@@ -26,6 +26,8 @@ const REFILLING_MAX: usize = 2;
 const WAITING_MAX: usize = 10_000;
 /// How soon to try again what the janitor could not take.
 const RETRY_MS: i32 = 5;
+/// How often a zygote is looked at that was asked for a fork.
+const WATCH_MS: i32 = 500;
 /// The pool is filled up this long after the last spawn, unless it is half empty: mount and network namespaces are made
 /// under locks of the whole kernel, and filling at once made the very spawn that emptied it twice as slow.
 const REFILL_DELAY: Duration = Duration::from_millis(5);
@@ -51,7 +53,7 @@ pub(super) struct Pool {
     janitor: Janitor,
     pub(super) cells: HashMap<u64, Cell>,
     pub(super) zygotes: HashMap<u64, Zygote>,
-    ready: VecDeque<u64>,
+    pub(super) ready: VecDeque<u64>,
     waiting: VecDeque<Waiting>,
     next: u64,
     target: usize,
@@ -91,7 +93,12 @@ impl Pool {
         while serving {
             let is_delayed = self.refill();
             self.tell_stats();
-            let timeout_ms = if self.janitor.flush() || is_delayed { RETRY_MS } else { -1 };
+            let is_watching = self.watch_zygotes();
+            let timeout_ms = match self.janitor.flush() || is_delayed {
+                true => RETRY_MS,
+                false if is_watching => WATCH_MS,
+                false => -1,
+            };
             for token in self.poll.wait(timeout_ms)? {
                 let number = token >> KIND_BITS;
                 match token & ((1 << KIND_BITS) - 1) {
@@ -133,6 +140,8 @@ impl Pool {
             }
             Ok(Order::Zygote { zygote, spec }) => self.start_zygote(zygote, &spec),
             Ok(Order::EndZygote { zygote }) => self.end_zygote(zygote, "it was ended"),
+            Ok(Order::Stock { zygote, count }) => self.stock(zygote, count),
+            Ok(Order::Target { count }) => self.aim(count),
             _ => return false,
         }
         self.packet = packet;
@@ -143,8 +152,7 @@ impl Pool {
     fn dispatch(&mut self) {
         let mut still = VecDeque::new();
         while let Some(request) = self.waiting.pop_front() {
-            let fits = |n: &u64| self.cells.get(n).is_some_and(|c| c.tmp_bytes == request.spec.tmp_bytes);
-            let Some(at) = self.ready.iter().position(fits) else {
+            let Some(at) = self.best_for(&request.spec) else {
                 still.push_back(request);
                 continue;
             };
@@ -174,13 +182,24 @@ impl Pool {
         self.waiting = still;
     }
 
+    /// The prepared sandbox for this specification: one where the zygote's fork waits already, else one without any.
+    fn best_for(&self, spec: &Spec) -> Option<usize> {
+        let cell = |n: &u64| self.cells.get(n).filter(|c| c.tmp_bytes == spec.tmp_bytes);
+        let stocked = match spec.start {
+            Start::Fork(zygote) => self.ready.iter().position(|n| cell(n).is_some() && self.holds(*n, zygote)),
+            Start::Execute => None,
+        };
+        stocked.or_else(|| self.ready.iter().position(|n| cell(n).is_some_and(|c| c.fork.is_none())))
+    }
+
     fn give(&mut self, number: u64, request: &Waiting, trees: &[OwnedFd]) -> io::Result<()> {
         let Some(cell) = self.cells.get_mut(&number) else { return Ok(()) };
         cell.give(request.seq, &request.spec, &request.packet, trees)?;
         match request.spec.start {
             // Its end of the socket is the stage's alone now: executing the program closes it.
             Start::Execute => drop(cell.hand.take()),
-            Start::Fork(zygote) => self.fork(number, zygote, &request.spec)?,
+            Start::Fork(_) if cell.fork.is_some() => {}
+            Start::Fork(zygote) => self.fork(number, zygote, Some(&request.spec))?,
         }
         Ok(())
     }
@@ -202,10 +221,15 @@ impl Pool {
         }
         let mut is_delayed = false;
         if self.waiting.is_empty() && !self.is_failing {
+            let stocked: usize = self.zygotes.values().map(|z| z.stock).sum();
             let have = self.ready.len() + preparing.len();
-            let lacking = self.target.saturating_sub(have);
-            is_delayed = lacking > 0 && have > self.target / 2 && self.last_given.elapsed() < REFILL_DELAY;
+            let target = self.target + stocked;
+            let lacking = target.saturating_sub(have);
+            is_delayed = lacking > 0 && have > target / 2 && self.last_given.elapsed() < REFILL_DELAY;
             wanted.resize(if is_delayed { 0 } else { lacking }, USUAL_TMP_BYTES);
+            if !is_delayed {
+                self.fill_stock();
+            }
         }
         let limit = if self.waiting.is_empty() { REFILLING_MAX } else { PREPARING_MAX };
         for tmp_bytes in wanted {
@@ -219,6 +243,16 @@ impl Pool {
             }
         }
         is_delayed
+    }
+
+    /// Changes how many sandboxes without a fork are kept ready.
+    fn aim(&mut self, count: usize) {
+        self.target = count;
+        let plain = |n: &u64| self.cells.get(n).is_some_and(|c| c.fork.is_none());
+        let surplus: Vec<u64> = self.ready.iter().copied().filter(plain).skip(count).collect();
+        for cell in surplus {
+            self.on_broken(cell, Phase::Ready, String::new());
+        }
     }
 
     fn prepare(&mut self, tmp_bytes: u64) -> io::Result<()> {
@@ -256,6 +290,7 @@ impl Pool {
             (Phase::Preparing, Said::Ready) => self.on_ready(number),
             (Phase::Starting(seq), Said::Closed) if !is_fork => self.on_started(number, seq),
             (Phase::Starting(seq), Said::Started) => self.on_started(number, seq),
+            (Phase::Starting(_) | Phase::Ready, Said::Waiting) => self.fork_waits(number),
             (phase, said) => {
                 let reason = match said {
                     Said::Error(text) => text,
@@ -305,6 +340,12 @@ impl Pool {
             self.poll.remove(ctl.as_fd());
         }
         let tmp_bytes = cell.tmp_bytes;
+        let stocked = cell.fork.as_ref().filter(|_| phase == Phase::Ready && !reason.is_empty()).map(|f| f.zygote);
+        if let Some(zygote) = stocked.and_then(|number| self.zygotes.get_mut(&number)) {
+            // It would fail again and again; requests are told when they ask.
+            eprintln!("squall spawner: fork ahead of requests: {reason}");
+            zygote.stock = 0;
+        }
         self.ready.retain(|n| *n != number);
         self.fork_over(number);
         match phase {
@@ -354,7 +395,8 @@ impl Pool {
     fn tell_stats(&mut self) {
         let count = |phase| self.cells.values().filter(|c| c.phase == phase).count();
         let (ready, preparing) = (count(Phase::Ready), count(Phase::Preparing));
-        let now = PoolStats { ready, preparing, live: self.cells.len() - ready - preparing, target: self.target };
+        let target = self.target + self.zygotes.values().map(|z| z.stock).sum::<usize>();
+        let now = PoolStats { ready, preparing, live: self.cells.len() - ready - preparing, target };
         if now != self.told {
             self.told = now;
             self.send(&News::Stats(now));

@@ -31,6 +31,8 @@ pub(super) const SAYS_READY: u8 = b'R';
 pub(super) const SAYS_ERROR: u8 = b'E';
 /// What a zygote's fork says: it is the program now, or which step failed.
 pub(super) const SAYS_STARTED: u8 = b'S';
+/// It has entered the sandbox and waits for its function.
+pub(super) const SAYS_WAITING: u8 = b'W';
 pub(super) const SAYS_FAILED: u8 = b'F';
 
 /// What the spawner gives to the fresh child.
@@ -66,7 +68,7 @@ pub(super) struct Hand {
     pub adoption: OwnedFd,
     pub output: OwnedFd,
     pub user: OwnedFd,
-    /// Gives one byte when the mounts are made.
+    /// Gives the payload when the mounts are made.
     pub mounted: OwnedFd,
     /// See [`crate::cgroup::Group::doors`].
     pub doors: Vec<OwnedFd>,

@@ -3,12 +3,12 @@
 //! The spawner sends the mounts as detached trees: here, inside, no path of the host leads anywhere any more.
 
 use std::ffi::{CString, OsString};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
-use super::Setting;
 use super::prepare::{INSIDE_ID, Stage, fail};
+use super::{Setting, fork};
 use crate::sys::mount::{self, NO_DEV, NO_SUID, READ_ONLY};
 use crate::sys::{Context, cstring, landlock, process, seccomp, socket};
 use crate::wire::Order;
@@ -46,7 +46,8 @@ fn become_program(
     if let (Some(root), Some(mounted), Start::Fork(_)) = (&stage.root, &stage.mounted, spec.start) {
         attach_all(root.as_fd(), spec, trees)?;
         mount::set_attributes(root.as_fd(), READ_ONLY, false).context("make the root read-only")?;
-        process::write(mounted.as_fd(), b"M").context("tell that the mounts are made")?;
+        let mut fork = std::fs::File::from(mounted.try_clone()?);
+        fork.write_all(&fork::payload(spec)?).context("tell that the mounts are made")?;
         // Init goes on with the zygote's fork.
         process::exit(0);
     }
@@ -75,6 +76,7 @@ fn become_program(
     if stage.root.is_some() {
         seccomp::install(&setting.filter).context("install the seccomp filter")?;
     }
+    process::allow_huge_pages(true);
     let program = spec.argv.first().map(|a| a.display().to_string()).unwrap_or_default();
     Err(process::exec(&argv, &env)).context(format_args!("execute {program}"))
 }
@@ -152,20 +154,22 @@ fn mount_point(root: BorrowedFd<'_>, inside: &Path, is_dir: bool) -> io::Result<
 }
 
 fn limits(level: Level, spec: &Spec) -> io::Result<()> {
-    rlimits(level, spec).into_iter().try_for_each(|(resource, value)| process::limit(resource, value))
+    rlimits(level, spec.memory_bytes, spec.pids_max)
+        .into_iter()
+        .try_for_each(|(resource, value)| process::limit(resource, value))
 }
 
 /// Limits of a program besides its cgroup's.
-pub(super) fn rlimits(level: Level, spec: &Spec) -> Vec<(libc::__rlimit_resource_t, u64)> {
+pub(super) fn rlimits(level: Level, memory_bytes: u64, pids_max: u32) -> Vec<(libc::__rlimit_resource_t, u64)> {
     // Not 0: a core_pattern with a pipe would still start its handler, as the host's root, on what a tenant made. At 1
     // the kernel refuses both the pipe and the file.
     let mut limits = vec![(libc::RLIMIT_NOFILE, OPEN_FILES_MAX), (libc::RLIMIT_CORE, 1)];
     if level != Level::Full {
-        limits.push((libc::RLIMIT_DATA, spec.memory_bytes + DATA_SLACK_BYTES));
+        limits.push((libc::RLIMIT_DATA, memory_bytes + DATA_SLACK_BYTES));
     }
     if level == Level::Namespaces {
         // Counts per user and user namespace, which are this worker's own.
-        limits.push((libc::RLIMIT_NPROC, u64::from(spec.pids_max) + 1));
+        limits.push((libc::RLIMIT_NPROC, u64::from(pids_max) + 1));
     }
     limits
 }

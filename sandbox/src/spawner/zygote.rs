@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::prepare::{OOM_SCORE, SAYS_ERROR, SAYS_READY};
 use super::stage::{bind_all, pair, strings};
@@ -21,6 +22,8 @@ const CONTROL: i32 = 3;
 const CONTROL_BYTES: i32 = 2 << 20;
 /// Forks asked for at a time: enough that the zygote never waits for the spawner, few enough to fit the socket.
 pub(super) const IN_FLIGHT_MAX: usize = 8;
+/// How long a fork may take that takes milliseconds: beyond, the zygote is of no use.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Folders that are looked for libraries. They exist in workers or not; a C library that has once found them missing
 /// would not look again after the fork.
 const LIBRARY_DIRS: [&str; 4] = ["var/task/lib", "opt/lib", "opt/bin", "var/lang/lib"];
@@ -30,6 +33,10 @@ pub(super) struct Zygote {
     pub is_ready: bool,
     pub closes_all: bool,
     pub in_flight: usize,
+    /// Forks that are to wait in prepared sandboxes.
+    pub stock: usize,
+    /// When it was last heard of while forks are in flight.
+    pub heard: Instant,
     /// Cells whose requests wait.
     pub backlog: VecDeque<u64>,
     pid: i32,
@@ -66,9 +73,24 @@ impl Zygote {
                 socket::widen(control.as_fd(), CONTROL_BYTES);
                 let closes_all = !spec.keeps_descriptors;
                 let backlog = VecDeque::new();
-                Ok(Zygote { control, is_ready: false, closes_all, in_flight: 0, backlog, pid, pidfd })
+                Ok(Zygote {
+                    control,
+                    is_ready: false,
+                    closes_all,
+                    in_flight: 0,
+                    stock: 0,
+                    heard: Instant::now(),
+                    backlog,
+                    pid,
+                    pidfd,
+                })
             }
         }
+    }
+
+    /// Forks are in flight and nothing came of them for too long: it hangs, or was stopped.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.in_flight > 0 && self.heard.elapsed() > PATIENCE
     }
 
     pub(super) fn listen(&self, packet: &mut Vec<u8>) -> Word {
@@ -119,6 +141,7 @@ fn become_zygote(setting: &Setting, spec: &ZygoteSpec, control: &OwnedFd) -> io:
     process::dup_to(null.as_fd(), 1)?;
     // A copy above what is about to be overwritten.
     process::place(control.try_clone()?, CONTROL)?;
+    process::allow_huge_pages(true);
     let program = spec.argv.first().map(|a| a.display().to_string()).unwrap_or_default();
     Err(process::exec(&argv, &env)).context(format_args!("execute {program}"))
 }

@@ -2,14 +2,20 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::time::Instant;
 
-use super::cell::{Fork, Phase};
+use super::cell::{Cell, Fork, Phase};
 use super::fork::{self, Request};
-use super::pool::{KIND_BITS, Pool, ZYGOTE};
+use super::pool::{KIND_BITS, Pool, USUAL_TMP_BYTES, ZYGOTE};
 use super::zygote::{IN_FLIGHT_MAX, Word, Zygote};
 use crate::sys::socket;
 use crate::wire::News;
 use crate::{Level, Spec, ZygoteSpec};
+
+/// Forks that wait for functions, at most, of one zygote: each holds a sandbox and 1 to 2 MiB.
+const STOCK_MAX: usize = 512;
+/// Forks for the stock that a zygote is asked for at a time: one that a request waits for should not stand behind many.
+const FILLING_MAX: usize = 2;
 
 impl Pool {
     pub(super) fn start_zygote(&mut self, number: u64, spec: &ZygoteSpec) {
@@ -48,7 +54,11 @@ impl Pool {
         let Some(zygote) = self.zygotes.remove(&number) else { return };
         self.poll.remove(zygote.control.as_fd());
         zygote.end();
-        let asked = |cell: &super::cell::Cell| cell.fork.as_ref().is_some_and(|f| f.zygote == number);
+        // One that waits is nobody's child but its sandbox's; without a function it is of no use any more.
+        let asked = |cell: &Cell| {
+            let own = cell.fork.as_ref().filter(|f| f.zygote == number);
+            own.is_some_and(|f| !f.is_waiting || cell.phase == Phase::Ready)
+        };
         let cells: Vec<(u64, Phase)> =
             self.cells.iter().filter(|(_, c)| asked(c)).map(|(n, c)| (*n, c.phase)).collect();
         for (cell, phase) in cells {
@@ -57,19 +67,25 @@ impl Pool {
         self.zygote_gone(number, reason);
     }
 
+    /// Ends zygotes that no longer fork; true while one has to be watched.
+    pub(super) fn watch_zygotes(&mut self) -> bool {
+        let stuck: Vec<u64> = self.zygotes.iter().filter(|(_, z)| z.is_stuck()).map(|(n, _)| *n).collect();
+        stuck.into_iter().for_each(|number| self.end_zygote(number, "it does not answer"));
+        self.zygotes.values().any(|z| z.in_flight > 0)
+    }
+
     fn zygote_gone(&self, zygote: u64, reason: &str) {
         self.send(&News::ZygoteGone { zygote, reason: reason.to_owned() });
     }
 
-    /// Has the zygote fork into a sandbox, now or when others are done.
-    pub(super) fn fork(&mut self, cell_number: u64, number: u64, spec: &Spec) -> io::Result<()> {
+    /// Has the zygote fork into a sandbox, now or when others are done; for a specification that may come later at level full.
+    pub(super) fn fork(&mut self, cell_number: u64, number: u64, spec: Option<&Spec>) -> io::Result<()> {
         let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
         let zygote = self.zygotes.get_mut(&number).ok_or_else(gone)?;
         let cell = self.cells.get_mut(&cell_number).ok_or_else(gone)?;
         let hand = cell.hand.as_ref().ok_or_else(gone)?;
-        let request = Request::new(&self.setting, hand, spec, zygote.closes_all)?;
-        let Request { packet, names } = request;
-        cell.fork = Some(Fork { zygote: number, packet, names });
+        let Request { packet, names } = Request::new(&self.setting, hand, spec, zygote.closes_all);
+        cell.fork = Some(Fork { zygote: number, packet, names, is_waiting: false });
         zygote.backlog.push_back(cell_number);
         self.ask(number)
     }
@@ -84,16 +100,81 @@ impl Pool {
             let (Some(hand), Some(fork)) = (cell.hand.take(), &mut cell.fork) else { continue };
             let packet = std::mem::take(&mut fork.packet);
             let descriptors = fork::descriptors(&hand, cell.pidfd.as_fd());
+            if zygote.in_flight == 0 {
+                zygote.heard = Instant::now();
+            }
             zygote.in_flight += 1;
             socket::send(zygote.control.as_fd(), &packet, &descriptors)?;
         }
         Ok(())
     }
 
+    /// A fork has left the zygote and waits for its function.
+    pub(super) fn fork_waits(&mut self, cell_number: u64) {
+        let Some(fork) = self.cells.get_mut(&cell_number).and_then(|c| c.fork.as_mut()) else { return };
+        if std::mem::replace(&mut fork.is_waiting, true) {
+            return;
+        }
+        let number = fork.zygote;
+        let Some(zygote) = self.zygotes.get_mut(&number) else { return };
+        zygote.heard = Instant::now();
+        zygote.in_flight = zygote.in_flight.saturating_sub(1);
+        if self.ask(number).is_err() {
+            self.end_zygote(number, "it takes no requests");
+        }
+    }
+
+    /// Whether a prepared sandbox has a fork of this zygote in it.
+    pub(super) fn holds(&self, cell: u64, zygote: u64) -> bool {
+        self.cells.get(&cell).and_then(|c| c.fork.as_ref()).is_some_and(|f| f.zygote == zygote)
+    }
+
+    /// How many forks of a zygote are to wait for functions; the pool sees to it.
+    pub(super) fn stock(&mut self, number: u64, count: usize) {
+        if self.setting.level != Level::Full {
+            // Its limits are per process, and a fork that waits could not be given them any more.
+            return;
+        }
+        let Some(zygote) = self.zygotes.get_mut(&number) else { return };
+        zygote.stock = count.min(STOCK_MAX);
+        let surplus: Vec<u64> = self.ready.iter().copied().filter(|c| self.holds(*c, number)).skip(count).collect();
+        for cell in surplus {
+            self.on_broken(cell, Phase::Ready, String::new());
+        }
+    }
+
+    /// Forks that the stock lacks, by zygote.
+    pub(super) fn stock_lacking(&self) -> Vec<(u64, usize)> {
+        let lacking = |(number, zygote): (&u64, &Zygote)| {
+            let have = self.ready.iter().filter(|c| self.holds(**c, *number)).count();
+            (*number, if zygote.is_ready { zygote.stock.saturating_sub(have) } else { 0 })
+        };
+        self.zygotes.iter().map(lacking).filter(|(_, lacking)| *lacking > 0).collect()
+    }
+
+    /// Puts a fork into prepared sandboxes that have none, as far as the stock lacks some and they are not needed otherwise.
+    pub(super) fn fill_stock(&mut self) {
+        for (number, lacking) in self.stock_lacking() {
+            for _ in 0..lacking {
+                let busy = self.zygotes.get(&number).is_none_or(|z| z.in_flight >= FILLING_MAX);
+                let usual = |c: &Cell| c.tmp_bytes == USUAL_TMP_BYTES && c.fork.is_none();
+                let free = self.ready.iter().copied().find(|n| self.cells.get(n).is_some_and(usual));
+                let Some(cell) = free.filter(|_| !busy) else { break };
+                if let Err(e) = self.fork(cell, number, None) {
+                    return self.on_broken(cell, Phase::Ready, e.to_string());
+                }
+            }
+        }
+    }
+
     /// A fork has become a worker, or never will.
     pub(super) fn fork_over(&mut self, cell_number: u64) {
         let Some(fork) = self.cells.get_mut(&cell_number).and_then(|c| c.fork.take()) else { return };
+        if fork.is_waiting {
+            return;
+        }
         let Some(zygote) = self.zygotes.get_mut(&fork.zygote) else { return };
+        zygote.heard = Instant::now();
         match zygote.backlog.iter().position(|n| *n == cell_number) {
             Some(at) => drop(zygote.backlog.remove(at)),
             None => zygote.in_flight = zygote.in_flight.saturating_sub(1),

@@ -90,6 +90,11 @@ fn runtimes() {
 }
 
 #[test]
+fn native_runtimes() {
+    python("native_runtimes.py");
+}
+
+#[test]
 fn signatures() {
     python("auth.py");
 }

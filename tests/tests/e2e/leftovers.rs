@@ -53,3 +53,39 @@ pub fn cgroups(server: &Server) -> Vec<PathBuf> {
     }
     found
 }
+
+/// Disk images of the server's functions that loop devices still hold.
+pub fn loops(server: &Server) -> usize {
+    let folder = server.scratch().display().to_string();
+    let devices = fs::read_dir("/sys/block").into_iter().flatten().flatten();
+    let file = |device: fs::DirEntry| fs::read_to_string(device.path().join("loop/backing_file"));
+    devices.filter_map(|d| file(d).ok()).filter(|f| f.starts_with(&folder)).count()
+}
+
+/// Direct children of a process, with their command lines.
+pub fn children(pid: u32) -> Vec<(u32, String)> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let lists = tasks.filter_map(|t| fs::read_to_string(t.path().join("children")).ok());
+    let pids: Vec<u32> = lists.flat_map(|l| l.split(' ').filter_map(|p| p.parse().ok()).collect::<Vec<_>>()).collect();
+    let line = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default().replace('\0', " ");
+    pids.into_iter().map(|pid| (pid, line(&pid))).collect()
+}
+
+/// The spawner of a running server.
+pub fn spawner(server: &Server) -> Option<u32> {
+    children(server.pid()).into_iter().find(|(_, line)| line.contains("__spawner")).map(|(pid, _)| pid)
+}
+
+/// The zygotes of a running server, with their command lines.
+pub fn zygotes(server: &Server) -> Vec<(u32, String)> {
+    let all = spawner(server).map(children).unwrap_or_default();
+    all.into_iter().filter(|(_, line)| line.contains("zygote")).collect()
+}
+
+/// Open files and memory (KiB, its own) of a process.
+pub fn weight(pid: u32) -> (usize, u64) {
+    let files = fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|l| l.strip_prefix("RssAnon:")).unwrap_or_default();
+    (files, line.trim().trim_end_matches(" kB").parse().unwrap_or(0))
+}

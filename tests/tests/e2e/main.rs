@@ -16,3 +16,4 @@ mod load;
 mod models;
 mod moving;
 mod server;
+mod soak;

@@ -192,7 +192,9 @@ final class Bind {
 
     private static Object bean(Map<?, ?> value, Class<?> raw) {
         Map<String, Object> fields = new LinkedHashMap<>();
-        value.forEach((name, v) -> fields.put(key(name.toString()), v));
+        for (Map.Entry<?, ?> e : value.entrySet()) {
+            fields.put(key(e.getKey().toString()), e.getValue());
+        }
         try {
             if (raw.getSuperclass() != null && raw.getSuperclass().getName().equals("java.lang.Record")) {
                 return record(fields, raw);

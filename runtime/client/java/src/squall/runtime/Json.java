@@ -168,7 +168,7 @@ final class Json {
         }
         String digits = text.substring(from, at);
         try {
-            if (digits.matches("-?(0|[1-9][0-9]*)")) {
+            if (isWhole(digits)) {
                 BigInteger n = new BigInteger(digits);
                 return n.bitLength() < 32 ? (Object) n.intValue() : n.bitLength() < 64 ? (Object) n.longValue() : n;
             }
@@ -177,6 +177,17 @@ final class Json {
             at = from;
             throw wrong("unexpected character");
         }
+    }
+
+    /** Digits alone, maybe with a sign, and no zero before others. */
+    private static boolean isWhole(String s) {
+        int from = s.startsWith("-") ? 1 : 0;
+        for (int i = from; i < s.length(); i++) {
+            if (s.charAt(i) < '0' || s.charAt(i) > '9') {
+                return false;
+            }
+        }
+        return s.length() > from && (s.charAt(from) != '0' || s.length() == from + 1);
     }
 
     static byte[] write(Object value) {
