@@ -8,6 +8,7 @@ mod cost;
 mod credentials;
 mod demo;
 mod doctor;
+mod floors;
 mod internal;
 mod rooms;
 mod up;
