@@ -2,11 +2,12 @@
 
 use crate::cli::Doctor;
 use crate::config::Settings;
+use crate::floors::{self, Floors};
 use crate::rooms;
 use anyhow::Result;
 use serde::Serialize;
 use squall_runtime::runtimes::{self, Family, Found};
-use squall_sandbox::Reach;
+use squall_sandbox::{Level, Reach};
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -48,10 +49,15 @@ pub async fn run(args: Doctor) -> Result<ExitCode> {
     checks.push(storage(&settings.data));
     checks.push(port(&settings).await);
     checks.push(egress(&settings).await?);
-    checks.extend(languages(&settings).await);
+    let options = rooms::runtime_options(&settings);
+    let found = runtimes::discover(&options).await;
+    let (speed, floors) = speed(&settings, &found).await;
+    checks.push(speed);
+    checks.extend(languages(&settings, &found));
     let bad = checks.iter().any(|c| c.verdict == Verdict::Bad);
     if args.json {
-        let page = serde_json::json!({ "ok": !bad, "isolation": settings.isolation, "checks": checks });
+        let page =
+            serde_json::json!({ "ok": !bad, "isolation": settings.isolation, "checks": checks, "floors_ms": floors });
         println!("{}", serde_json::to_string_pretty(&page)?);
     } else {
         print(&checks);
@@ -180,10 +186,48 @@ async fn egress(settings: &Settings) -> Result<Check> {
     Ok(check)
 }
 
-async fn languages(settings: &Settings) -> Vec<Check> {
+/// The floors of this machine: no first call of a function can be faster.
+async fn speed(settings: &Settings, found: &[Found]) -> (Check, Floors) {
+    let name = "starting, at best";
+    match floors::measure(settings, found).await {
+        Ok(floors) => {
+            let ms = |time: Option<f64>| time.map_or_else(|| "not measured".to_owned(), |ms| format!("{ms:.2} ms"));
+            let text = format!(
+                "a program {}, in a sandbox {}, a fork of a zygote {}",
+                ms(floors.spawn_ms),
+                ms(floors.sandbox_ms),
+                ms(floors.zygote_ms)
+            );
+            (Check::new(name, Verdict::Good, text, ""), floors)
+        }
+        Err(e) => (Check::new(name, Verdict::Note, format!("not measured: {e:#}"), ""), Floors::default()),
+    }
+}
+
+/// How instances of a runtime come to life with these settings.
+fn start_level(settings: &Settings, family: Family) -> &'static str {
+    match (family, settings.isolation) {
+        (_, Level::None) => "starts as a plain process",
+        (Family::Node(_) | Family::Python(_), Level::Full)
+            if settings.runtime.zygotes && settings.runtime.standby > 0 =>
+        {
+            "starts as a fork of a zygote, made before the request"
+        }
+        (Family::Node(_) | Family::Python(_), _) if settings.runtime.zygotes && is_root() => {
+            "starts as a fork of a zygote"
+        }
+        _ => "is executed in a prepared sandbox",
+    }
+}
+
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
+}
+
+fn languages(settings: &Settings, found: &[Found]) -> Vec<Check> {
     let options = rooms::runtime_options(settings);
-    let found = runtimes::discover(&options).await;
-    let mut checks: Vec<Check> = runtimes::IDENTIFIERS.iter().map(|id| language(id, &found)).collect();
+    let mut checks: Vec<Check> = runtimes::IDENTIFIERS.iter().map(|id| language(settings, id, found)).collect();
     if !found.iter().any(|f| !f.exe.as_os_str().is_empty()) {
         let advice = "install Node.js 18, 20, 22 or 24 (apt-get install nodejs npm), Python 3.9 to 3.14 (apt-get install python3 python3-pip), Java 11 to 25 or Ruby 3.2 to 3.4";
         checks.push(Check::new("language runtimes", Verdict::Note, "none found", advice));
@@ -204,12 +248,16 @@ async fn languages(settings: &Settings) -> Vec<Check> {
     checks
 }
 
-fn language(id: &str, found: &[Found]) -> Check {
+fn language(settings: &Settings, id: &str, found: &[Found]) -> Check {
     match found.iter().find(|f| f.id == id) {
-        Some(f) if f.exe.as_os_str().is_empty() => {
-            Check::new(id, Verdict::Good, "the package brings its bootstrap", "")
+        Some(f) => {
+            let level = start_level(settings, f.family);
+            let own = match f.exe.as_os_str().is_empty() {
+                true => "the package brings its bootstrap".to_owned(),
+                false => format!("{} ({})", f.version, f.exe.display()),
+            };
+            Check::new(id, Verdict::Good, format!("{own}, {level}"), "")
         }
-        Some(f) => Check::new(id, Verdict::Good, format!("{} ({})", f.version, f.exe.display()), ""),
         None => {
             let advice =
                 format!("install it, or name its path in squall.toml: [runtime.runtimes] \"{id}\" = \"/path\"");

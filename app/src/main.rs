@@ -8,7 +8,11 @@ mod cost;
 mod credentials;
 mod demo;
 mod doctor;
+<<<<<<< HEAD
 mod engine;
+=======
+mod floors;
+>>>>>>> run
 mod internal;
 mod moving;
 mod rooms;

@@ -82,9 +82,10 @@ fn kind_of(error: &(dyn Error + 'static)) -> HttpErrorKind {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(error) = error.downcast_ref::<hyper::Error>()
-            && (error.is_closed() || error.is_incomplete_message() || error.is_body_write_aborted()) {
-                return HttpErrorKind::Request;
-            }
+            && (error.is_closed() || error.is_incomplete_message() || error.is_body_write_aborted())
+        {
+            return HttpErrorKind::Request;
+        }
         if let Some(error) = error.downcast_ref::<io::Error>() {
             return match error.kind() {
                 io::ErrorKind::TimedOut => HttpErrorKind::Timeout,
