@@ -8,11 +8,8 @@ mod cost;
 mod credentials;
 mod demo;
 mod doctor;
-<<<<<<< HEAD
 mod engine;
-=======
 mod floors;
->>>>>>> run
 mod internal;
 mod moving;
 mod rooms;
