@@ -183,7 +183,7 @@ impl DynamoDb {
 
     async fn run_streams(&self, ctx: &Ctx, op: &'static Operation, input: Value) -> Result<Value, Error> {
         match op.name {
-            "ListStreams" => Ok(self.list_streams(ctx, typed(input)?).into_value()),
+            "ListStreams" => Ok(self.list_streams(ctx, typed(input)?)?.into_value()),
             "DescribeStream" => Ok(self.describe_stream(typed(input)?).await?.into_value()),
             "GetShardIterator" => Ok(self.get_shard_iterator(typed(input)?).await?.into_value()),
             "GetRecords" => self.get_records(typed(input)?).await,

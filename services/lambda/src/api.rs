@@ -12,6 +12,12 @@ use std::collections::BTreeMap;
 /// The operations that are served.
 #[async_trait::async_trait]
 pub trait Api: Send + Sync {
+    /// Serves `AddLayerVersionPermission`.
+    async fn add_layer_version_permission(
+        &self,
+        ctx: &Ctx,
+        input: AddLayerVersionPermissionInput,
+    ) -> Result<AddLayerVersionPermissionOutput, ServiceError>;
     /// Serves `AddPermission`.
     async fn add_permission(&self, ctx: &Ctx, input: AddPermissionInput) -> Result<AddPermissionOutput, ServiceError>;
     /// Serves `CreateAlias`.
@@ -66,6 +72,12 @@ pub trait Api: Send + Sync {
         ctx: &Ctx,
         input: DeleteFunctionUrlConfigInput,
     ) -> Result<DeleteFunctionUrlConfigOutput, ServiceError>;
+    /// Serves `DeleteLayerVersion`.
+    async fn delete_layer_version(
+        &self,
+        ctx: &Ctx,
+        input: DeleteLayerVersionInput,
+    ) -> Result<DeleteLayerVersionOutput, ServiceError>;
     /// Serves `DeleteProvisionedConcurrencyConfig`.
     async fn delete_provisioned_concurrency_config(
         &self,
@@ -118,6 +130,24 @@ pub trait Api: Send + Sync {
         ctx: &Ctx,
         input: GetFunctionUrlConfigInput,
     ) -> Result<GetFunctionUrlConfigOutput, ServiceError>;
+    /// Serves `GetLayerVersion`.
+    async fn get_layer_version(
+        &self,
+        ctx: &Ctx,
+        input: GetLayerVersionInput,
+    ) -> Result<GetLayerVersionOutput, ServiceError>;
+    /// Serves `GetLayerVersionByArn`.
+    async fn get_layer_version_by_arn(
+        &self,
+        ctx: &Ctx,
+        input: GetLayerVersionByArnInput,
+    ) -> Result<GetLayerVersionByArnOutput, ServiceError>;
+    /// Serves `GetLayerVersionPolicy`.
+    async fn get_layer_version_policy(
+        &self,
+        ctx: &Ctx,
+        input: GetLayerVersionPolicyInput,
+    ) -> Result<GetLayerVersionPolicyOutput, ServiceError>;
     /// Serves `GetPolicy`.
     async fn get_policy(&self, ctx: &Ctx, input: GetPolicyInput) -> Result<GetPolicyOutput, ServiceError>;
     /// Serves `GetProvisionedConcurrencyConfig`.
@@ -156,6 +186,14 @@ pub trait Api: Send + Sync {
     ) -> Result<ListFunctionUrlConfigsOutput, ServiceError>;
     /// Serves `ListFunctions`.
     async fn list_functions(&self, ctx: &Ctx, input: ListFunctionsInput) -> Result<ListFunctionsOutput, ServiceError>;
+    /// Serves `ListLayerVersions`.
+    async fn list_layer_versions(
+        &self,
+        ctx: &Ctx,
+        input: ListLayerVersionsInput,
+    ) -> Result<ListLayerVersionsOutput, ServiceError>;
+    /// Serves `ListLayers`.
+    async fn list_layers(&self, ctx: &Ctx, input: ListLayersInput) -> Result<ListLayersOutput, ServiceError>;
     /// Serves `ListProvisionedConcurrencyConfigs`.
     async fn list_provisioned_concurrency_configs(
         &self,
@@ -170,6 +208,12 @@ pub trait Api: Send + Sync {
         ctx: &Ctx,
         input: ListVersionsByFunctionInput,
     ) -> Result<ListVersionsByFunctionOutput, ServiceError>;
+    /// Serves `PublishLayerVersion`.
+    async fn publish_layer_version(
+        &self,
+        ctx: &Ctx,
+        input: PublishLayerVersionInput,
+    ) -> Result<PublishLayerVersionOutput, ServiceError>;
     /// Serves `PublishVersion`.
     async fn publish_version(
         &self,
@@ -194,6 +238,12 @@ pub trait Api: Send + Sync {
         ctx: &Ctx,
         input: PutProvisionedConcurrencyConfigInput,
     ) -> Result<PutProvisionedConcurrencyConfigOutput, ServiceError>;
+    /// Serves `RemoveLayerVersionPermission`.
+    async fn remove_layer_version_permission(
+        &self,
+        ctx: &Ctx,
+        input: RemoveLayerVersionPermissionInput,
+    ) -> Result<RemoveLayerVersionPermissionOutput, ServiceError>;
     /// Serves `RemovePermission`.
     async fn remove_permission(
         &self,
@@ -246,6 +296,7 @@ pub async fn dispatch<A: Api + ?Sized>(
     input: Value,
 ) -> Result<Value, ServiceError> {
     match op.name {
+        "AddLayerVersionPermission" => Ok(api.add_layer_version_permission(ctx, typed(op, input)?).await?.into_value()),
         "AddPermission" => Ok(api.add_permission(ctx, typed(op, input)?).await?.into_value()),
         "CreateAlias" => Ok(api.create_alias(ctx, typed(op, input)?).await?.into_value()),
         "CreateEventSourceMapping" => Ok(api.create_event_source_mapping(ctx, typed(op, input)?).await?.into_value()),
@@ -259,6 +310,7 @@ pub async fn dispatch<A: Api + ?Sized>(
             Ok(api.delete_function_event_invoke_config(ctx, typed(op, input)?).await?.into_value())
         }
         "DeleteFunctionUrlConfig" => Ok(api.delete_function_url_config(ctx, typed(op, input)?).await?.into_value()),
+        "DeleteLayerVersion" => Ok(api.delete_layer_version(ctx, typed(op, input)?).await?.into_value()),
         "DeleteProvisionedConcurrencyConfig" => {
             Ok(api.delete_provisioned_concurrency_config(ctx, typed(op, input)?).await?.into_value())
         }
@@ -275,6 +327,9 @@ pub async fn dispatch<A: Api + ?Sized>(
             Ok(api.get_function_event_invoke_config(ctx, typed(op, input)?).await?.into_value())
         }
         "GetFunctionUrlConfig" => Ok(api.get_function_url_config(ctx, typed(op, input)?).await?.into_value()),
+        "GetLayerVersion" => Ok(api.get_layer_version(ctx, typed(op, input)?).await?.into_value()),
+        "GetLayerVersionByArn" => Ok(api.get_layer_version_by_arn(ctx, typed(op, input)?).await?.into_value()),
+        "GetLayerVersionPolicy" => Ok(api.get_layer_version_policy(ctx, typed(op, input)?).await?.into_value()),
         "GetPolicy" => Ok(api.get_policy(ctx, typed(op, input)?).await?.into_value()),
         "GetProvisionedConcurrencyConfig" => {
             Ok(api.get_provisioned_concurrency_config(ctx, typed(op, input)?).await?.into_value())
@@ -290,11 +345,14 @@ pub async fn dispatch<A: Api + ?Sized>(
         }
         "ListFunctionUrlConfigs" => Ok(api.list_function_url_configs(ctx, typed(op, input)?).await?.into_value()),
         "ListFunctions" => Ok(api.list_functions(ctx, typed(op, input)?).await?.into_value()),
+        "ListLayerVersions" => Ok(api.list_layer_versions(ctx, typed(op, input)?).await?.into_value()),
+        "ListLayers" => Ok(api.list_layers(ctx, typed(op, input)?).await?.into_value()),
         "ListProvisionedConcurrencyConfigs" => {
             Ok(api.list_provisioned_concurrency_configs(ctx, typed(op, input)?).await?.into_value())
         }
         "ListTags" => Ok(api.list_tags(ctx, typed(op, input)?).await?.into_value()),
         "ListVersionsByFunction" => Ok(api.list_versions_by_function(ctx, typed(op, input)?).await?.into_value()),
+        "PublishLayerVersion" => Ok(api.publish_layer_version(ctx, typed(op, input)?).await?.into_value()),
         "PublishVersion" => Ok(api.publish_version(ctx, typed(op, input)?).await?.into_value()),
         "PutFunctionConcurrency" => Ok(api.put_function_concurrency(ctx, typed(op, input)?).await?.into_value()),
         "PutFunctionEventInvokeConfig" => {
@@ -302,6 +360,9 @@ pub async fn dispatch<A: Api + ?Sized>(
         }
         "PutProvisionedConcurrencyConfig" => {
             Ok(api.put_provisioned_concurrency_config(ctx, typed(op, input)?).await?.into_value())
+        }
+        "RemoveLayerVersionPermission" => {
+            Ok(api.remove_layer_version_permission(ctx, typed(op, input)?).await?.into_value())
         }
         "RemovePermission" => Ok(api.remove_permission(ctx, typed(op, input)?).await?.into_value()),
         "TagResource" => Ok(api.tag_resource(ctx, typed(op, input)?).await?.into_value()),
@@ -416,6 +477,25 @@ impl IntoValue for DeleteFunctionUrlConfigOutput {
     }
 }
 
+/// Output of `DeleteLayerVersion`, which the model leaves empty.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteLayerVersionOutput {}
+
+impl FromValue for DeleteLayerVersionOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        match v {
+            Value::Struct(_) => Some(Self {}),
+            _ => None,
+        }
+    }
+}
+
+impl IntoValue for DeleteLayerVersionOutput {
+    fn into_value(self) -> Value {
+        Value::Struct(Vec::new())
+    }
+}
+
 /// Output of `DeleteProvisionedConcurrencyConfig`, which the model leaves empty.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteProvisionedConcurrencyConfigOutput {}
@@ -447,6 +527,12 @@ pub type GetFunctionConfigurationOutput = FunctionConfiguration;
 /// Output of `GetFunctionEventInvokeConfig`.
 pub type GetFunctionEventInvokeConfigOutput = FunctionEventInvokeConfig;
 
+/// Output of `GetLayerVersion`.
+pub type GetLayerVersionOutput = GetLayerVersionResponse;
+
+/// Output of `GetLayerVersionByArn`.
+pub type GetLayerVersionByArnOutput = GetLayerVersionResponse;
+
 /// Output of `PublishVersion`.
 pub type PublishVersionOutput = FunctionConfiguration;
 
@@ -455,6 +541,25 @@ pub type PutFunctionConcurrencyOutput = Concurrency;
 
 /// Output of `PutFunctionEventInvokeConfig`.
 pub type PutFunctionEventInvokeConfigOutput = FunctionEventInvokeConfig;
+
+/// Output of `RemoveLayerVersionPermission`, which the model leaves empty.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RemoveLayerVersionPermissionOutput {}
+
+impl FromValue for RemoveLayerVersionPermissionOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        match v {
+            Value::Struct(_) => Some(Self {}),
+            _ => None,
+        }
+    }
+}
+
+impl IntoValue for RemoveLayerVersionPermissionOutput {
+    fn into_value(self) -> Value {
+        Value::Struct(Vec::new())
+    }
+}
 
 /// Output of `RemovePermission`, which the model leaves empty.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -606,6 +711,98 @@ impl IntoValue for AccountUsage {
         let mut out = Vec::with_capacity(2);
         push(&mut out, 0, self.total_code_size);
         push(&mut out, 1, self.function_count);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `AddLayerVersionPermissionRequest` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AddLayerVersionPermissionInput {
+    pub layer_name: String,
+    pub version_number: i64,
+    pub statement_id: String,
+    pub action: String,
+    pub principal: String,
+    pub organization_id: Option<String>,
+    pub revision_id: Option<String>,
+}
+
+impl FromValue for AddLayerVersionPermissionInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        let mut m5 = None;
+        let mut m6 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                5 => m5 = FromValue::from_value(v),
+                6 => m6 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            layer_name: m0?,
+            version_number: m1?,
+            statement_id: m2?,
+            action: m3?,
+            principal: m4?,
+            organization_id: m5,
+            revision_id: m6,
+        })
+    }
+}
+
+impl IntoValue for AddLayerVersionPermissionInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(7);
+        out.push((0, self.layer_name.into_value()));
+        out.push((1, self.version_number.into_value()));
+        out.push((2, self.statement_id.into_value()));
+        out.push((3, self.action.into_value()));
+        out.push((4, self.principal.into_value()));
+        push(&mut out, 5, self.organization_id);
+        push(&mut out, 6, self.revision_id);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `AddLayerVersionPermissionResponse` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AddLayerVersionPermissionOutput {
+    pub statement: Option<String>,
+    pub revision_id: Option<String>,
+}
+
+impl FromValue for AddLayerVersionPermissionOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { statement: m0, revision_id: m1 })
+    }
+}
+
+impl IntoValue for AddLayerVersionPermissionOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        push(&mut out, 0, self.statement);
+        push(&mut out, 1, self.revision_id);
         Value::Struct(out)
     }
 }
@@ -1658,6 +1855,38 @@ impl IntoValue for DeleteFunctionUrlConfigInput {
         let mut out = Vec::with_capacity(2);
         out.push((0, self.function_name.into_value()));
         push(&mut out, 1, self.qualifier);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `DeleteLayerVersionRequest` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteLayerVersionInput {
+    pub layer_name: String,
+    pub version_number: i64,
+}
+
+impl FromValue for DeleteLayerVersionInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { layer_name: m0?, version_number: m1? })
+    }
+}
+
+impl IntoValue for DeleteLayerVersionInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        out.push((0, self.layer_name.into_value()));
+        out.push((1, self.version_number.into_value()));
         Value::Struct(out)
     }
 }
@@ -3173,6 +3402,200 @@ impl IntoValue for GetFunctionUrlConfigOutput {
     }
 }
 
+/// Structure `GetLayerVersionByArnRequest` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetLayerVersionByArnInput {
+    pub arn: String,
+}
+
+impl FromValue for GetLayerVersionByArnInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { arn: m0? })
+    }
+}
+
+impl IntoValue for GetLayerVersionByArnInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(1);
+        out.push((0, self.arn.into_value()));
+        Value::Struct(out)
+    }
+}
+
+/// Structure `GetLayerVersionPolicyRequest` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetLayerVersionPolicyInput {
+    pub layer_name: String,
+    pub version_number: i64,
+}
+
+impl FromValue for GetLayerVersionPolicyInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { layer_name: m0?, version_number: m1? })
+    }
+}
+
+impl IntoValue for GetLayerVersionPolicyInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        out.push((0, self.layer_name.into_value()));
+        out.push((1, self.version_number.into_value()));
+        Value::Struct(out)
+    }
+}
+
+/// Structure `GetLayerVersionPolicyResponse` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetLayerVersionPolicyOutput {
+    pub policy: Option<String>,
+    pub revision_id: Option<String>,
+}
+
+impl FromValue for GetLayerVersionPolicyOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { policy: m0, revision_id: m1 })
+    }
+}
+
+impl IntoValue for GetLayerVersionPolicyOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        push(&mut out, 0, self.policy);
+        push(&mut out, 1, self.revision_id);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `GetLayerVersionRequest` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetLayerVersionInput {
+    pub layer_name: String,
+    pub version_number: i64,
+}
+
+impl FromValue for GetLayerVersionInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { layer_name: m0?, version_number: m1? })
+    }
+}
+
+impl IntoValue for GetLayerVersionInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        out.push((0, self.layer_name.into_value()));
+        out.push((1, self.version_number.into_value()));
+        Value::Struct(out)
+    }
+}
+
+/// Structure `GetLayerVersionResponse` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetLayerVersionResponse {
+    pub content: Option<LayerVersionContentOutput>,
+    pub layer_arn: Option<String>,
+    pub layer_version_arn: Option<String>,
+    pub description: Option<String>,
+    pub created_date: Option<String>,
+    pub version: Option<i64>,
+    pub compatible_runtimes: Option<Vec<String>>,
+    pub license_info: Option<String>,
+    pub compatible_architectures: Option<Vec<String>>,
+}
+
+impl FromValue for GetLayerVersionResponse {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        let mut m5 = None;
+        let mut m6 = None;
+        let mut m7 = None;
+        let mut m8 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                5 => m5 = FromValue::from_value(v),
+                6 => m6 = FromValue::from_value(v),
+                7 => m7 = FromValue::from_value(v),
+                8 => m8 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            content: m0,
+            layer_arn: m1,
+            layer_version_arn: m2,
+            description: m3,
+            created_date: m4,
+            version: m5,
+            compatible_runtimes: m6,
+            license_info: m7,
+            compatible_architectures: m8,
+        })
+    }
+}
+
+impl IntoValue for GetLayerVersionResponse {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(9);
+        push(&mut out, 0, self.content);
+        push(&mut out, 1, self.layer_arn);
+        push(&mut out, 2, self.layer_version_arn);
+        push(&mut out, 3, self.description);
+        push(&mut out, 4, self.created_date);
+        push(&mut out, 5, self.version);
+        push(&mut out, 6, self.compatible_runtimes);
+        push(&mut out, 7, self.license_info);
+        push(&mut out, 8, self.compatible_architectures);
+        Value::Struct(out)
+    }
+}
+
 /// Structure `GetPolicyRequest` of the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GetPolicyInput {
@@ -3797,6 +4220,192 @@ impl IntoValue for Layer {
     }
 }
 
+/// Structure `LayerVersionContentInput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LayerVersionContentInput {
+    pub s3_bucket: Option<String>,
+    pub s3_key: Option<String>,
+    pub s3_object_version: Option<String>,
+    pub zip_file: Option<Bytes>,
+}
+
+impl FromValue for LayerVersionContentInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { s3_bucket: m0, s3_key: m1, s3_object_version: m2, zip_file: m3 })
+    }
+}
+
+impl IntoValue for LayerVersionContentInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(4);
+        push(&mut out, 0, self.s3_bucket);
+        push(&mut out, 1, self.s3_key);
+        push(&mut out, 2, self.s3_object_version);
+        push(&mut out, 3, self.zip_file);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `LayerVersionContentOutput` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LayerVersionContentOutput {
+    pub location: Option<String>,
+    pub code_sha256: Option<String>,
+    pub code_size: Option<i64>,
+    pub signing_profile_version_arn: Option<String>,
+    pub signing_job_arn: Option<String>,
+}
+
+impl FromValue for LayerVersionContentOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            location: m0,
+            code_sha256: m1,
+            code_size: m2,
+            signing_profile_version_arn: m3,
+            signing_job_arn: m4,
+        })
+    }
+}
+
+impl IntoValue for LayerVersionContentOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(5);
+        push(&mut out, 0, self.location);
+        push(&mut out, 1, self.code_sha256);
+        push(&mut out, 2, self.code_size);
+        push(&mut out, 3, self.signing_profile_version_arn);
+        push(&mut out, 4, self.signing_job_arn);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `LayerVersionsListItem` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LayerVersionsListItem {
+    pub layer_version_arn: Option<String>,
+    pub version: Option<i64>,
+    pub description: Option<String>,
+    pub created_date: Option<String>,
+    pub compatible_runtimes: Option<Vec<String>>,
+    pub license_info: Option<String>,
+    pub compatible_architectures: Option<Vec<String>>,
+}
+
+impl FromValue for LayerVersionsListItem {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        let mut m5 = None;
+        let mut m6 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                5 => m5 = FromValue::from_value(v),
+                6 => m6 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            layer_version_arn: m0,
+            version: m1,
+            description: m2,
+            created_date: m3,
+            compatible_runtimes: m4,
+            license_info: m5,
+            compatible_architectures: m6,
+        })
+    }
+}
+
+impl IntoValue for LayerVersionsListItem {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(7);
+        push(&mut out, 0, self.layer_version_arn);
+        push(&mut out, 1, self.version);
+        push(&mut out, 2, self.description);
+        push(&mut out, 3, self.created_date);
+        push(&mut out, 4, self.compatible_runtimes);
+        push(&mut out, 5, self.license_info);
+        push(&mut out, 6, self.compatible_architectures);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `LayersListItem` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LayersListItem {
+    pub layer_name: Option<String>,
+    pub layer_arn: Option<String>,
+    pub latest_matching_version: Option<LayerVersionsListItem>,
+}
+
+impl FromValue for LayersListItem {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { layer_name: m0, layer_arn: m1, latest_matching_version: m2 })
+    }
+}
+
+impl IntoValue for LayersListItem {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(3);
+        push(&mut out, 0, self.layer_name);
+        push(&mut out, 1, self.layer_arn);
+        push(&mut out, 2, self.latest_matching_version);
+        Value::Struct(out)
+    }
+}
+
 /// Structure `ListAliasesRequest` of the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ListAliasesInput {
@@ -4145,6 +4754,154 @@ impl IntoValue for ListFunctionsOutput {
         let mut out = Vec::with_capacity(2);
         push(&mut out, 0, self.next_marker);
         push(&mut out, 1, self.functions);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `ListLayerVersionsRequest` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListLayerVersionsInput {
+    pub compatible_runtime: Option<String>,
+    pub layer_name: String,
+    pub marker: Option<String>,
+    pub max_items: Option<i32>,
+    pub compatible_architecture: Option<String>,
+}
+
+impl FromValue for ListLayerVersionsInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { compatible_runtime: m0, layer_name: m1?, marker: m2, max_items: m3, compatible_architecture: m4 })
+    }
+}
+
+impl IntoValue for ListLayerVersionsInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(5);
+        push(&mut out, 0, self.compatible_runtime);
+        out.push((1, self.layer_name.into_value()));
+        push(&mut out, 2, self.marker);
+        push(&mut out, 3, self.max_items);
+        push(&mut out, 4, self.compatible_architecture);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `ListLayerVersionsResponse` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListLayerVersionsOutput {
+    pub next_marker: Option<String>,
+    pub layer_versions: Option<Vec<LayerVersionsListItem>>,
+}
+
+impl FromValue for ListLayerVersionsOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { next_marker: m0, layer_versions: m1 })
+    }
+}
+
+impl IntoValue for ListLayerVersionsOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        push(&mut out, 0, self.next_marker);
+        push(&mut out, 1, self.layer_versions);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `ListLayersRequest` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListLayersInput {
+    pub compatible_runtime: Option<String>,
+    pub marker: Option<String>,
+    pub max_items: Option<i32>,
+    pub compatible_architecture: Option<String>,
+}
+
+impl FromValue for ListLayersInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { compatible_runtime: m0, marker: m1, max_items: m2, compatible_architecture: m3 })
+    }
+}
+
+impl IntoValue for ListLayersInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(4);
+        push(&mut out, 0, self.compatible_runtime);
+        push(&mut out, 1, self.marker);
+        push(&mut out, 2, self.max_items);
+        push(&mut out, 3, self.compatible_architecture);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `ListLayersResponse` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListLayersOutput {
+    pub next_marker: Option<String>,
+    pub layers: Option<Vec<LayersListItem>>,
+}
+
+impl FromValue for ListLayersOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { next_marker: m0, layers: m1 })
+    }
+}
+
+impl IntoValue for ListLayersOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(2);
+        push(&mut out, 0, self.next_marker);
+        push(&mut out, 1, self.layers);
         Value::Struct(out)
     }
 }
@@ -4533,6 +5290,131 @@ impl IntoValue for ProvisionedPollerConfig {
     }
 }
 
+/// Structure `PublishLayerVersionRequest` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PublishLayerVersionInput {
+    pub layer_name: String,
+    pub description: Option<String>,
+    pub content: LayerVersionContentInput,
+    pub compatible_runtimes: Option<Vec<String>>,
+    pub license_info: Option<String>,
+    pub compatible_architectures: Option<Vec<String>>,
+}
+
+impl FromValue for PublishLayerVersionInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        let mut m5 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                5 => m5 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            layer_name: m0?,
+            description: m1,
+            content: m2?,
+            compatible_runtimes: m3,
+            license_info: m4,
+            compatible_architectures: m5,
+        })
+    }
+}
+
+impl IntoValue for PublishLayerVersionInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(6);
+        out.push((0, self.layer_name.into_value()));
+        push(&mut out, 1, self.description);
+        out.push((2, self.content.into_value()));
+        push(&mut out, 3, self.compatible_runtimes);
+        push(&mut out, 4, self.license_info);
+        push(&mut out, 5, self.compatible_architectures);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `PublishLayerVersionResponse` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PublishLayerVersionOutput {
+    pub content: Option<LayerVersionContentOutput>,
+    pub layer_arn: Option<String>,
+    pub layer_version_arn: Option<String>,
+    pub description: Option<String>,
+    pub created_date: Option<String>,
+    pub version: Option<i64>,
+    pub compatible_runtimes: Option<Vec<String>>,
+    pub license_info: Option<String>,
+    pub compatible_architectures: Option<Vec<String>>,
+}
+
+impl FromValue for PublishLayerVersionOutput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        let mut m4 = None;
+        let mut m5 = None;
+        let mut m6 = None;
+        let mut m7 = None;
+        let mut m8 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                4 => m4 = FromValue::from_value(v),
+                5 => m5 = FromValue::from_value(v),
+                6 => m6 = FromValue::from_value(v),
+                7 => m7 = FromValue::from_value(v),
+                8 => m8 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self {
+            content: m0,
+            layer_arn: m1,
+            layer_version_arn: m2,
+            description: m3,
+            created_date: m4,
+            version: m5,
+            compatible_runtimes: m6,
+            license_info: m7,
+            compatible_architectures: m8,
+        })
+    }
+}
+
+impl IntoValue for PublishLayerVersionOutput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(9);
+        push(&mut out, 0, self.content);
+        push(&mut out, 1, self.layer_arn);
+        push(&mut out, 2, self.layer_version_arn);
+        push(&mut out, 3, self.description);
+        push(&mut out, 4, self.created_date);
+        push(&mut out, 5, self.version);
+        push(&mut out, 6, self.compatible_runtimes);
+        push(&mut out, 7, self.license_info);
+        push(&mut out, 8, self.compatible_architectures);
+        Value::Struct(out)
+    }
+}
+
 /// Structure `PublishVersionRequest` of the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PublishVersionInput {
@@ -4746,6 +5628,46 @@ impl IntoValue for PutProvisionedConcurrencyConfigOutput {
         push(&mut out, 3, self.status);
         push(&mut out, 4, self.status_reason);
         push(&mut out, 5, self.last_modified);
+        Value::Struct(out)
+    }
+}
+
+/// Structure `RemoveLayerVersionPermissionRequest` of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RemoveLayerVersionPermissionInput {
+    pub layer_name: String,
+    pub version_number: i64,
+    pub statement_id: String,
+    pub revision_id: Option<String>,
+}
+
+impl FromValue for RemoveLayerVersionPermissionInput {
+    fn from_value(v: Value) -> Option<Self> {
+        let Value::Struct(members) = v else { return None };
+        let mut m0 = None;
+        let mut m1 = None;
+        let mut m2 = None;
+        let mut m3 = None;
+        for (index, v) in members {
+            match index {
+                0 => m0 = FromValue::from_value(v),
+                1 => m1 = FromValue::from_value(v),
+                2 => m2 = FromValue::from_value(v),
+                3 => m3 = FromValue::from_value(v),
+                _ => {}
+            }
+        }
+        Some(Self { layer_name: m0?, version_number: m1?, statement_id: m2?, revision_id: m3 })
+    }
+}
+
+impl IntoValue for RemoveLayerVersionPermissionInput {
+    fn into_value(self) -> Value {
+        let mut out = Vec::with_capacity(4);
+        out.push((0, self.layer_name.into_value()));
+        out.push((1, self.version_number.into_value()));
+        out.push((2, self.statement_id.into_value()));
+        push(&mut out, 3, self.revision_id);
         Value::Struct(out)
     }
 }
@@ -5860,6 +6782,25 @@ pub static SERVICE: Service = Service {
     xml_namespace: "",
     operations: &[
         Operation {
+            name: "AddLayerVersionPermission",
+            method: "POST",
+            uri: "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy",
+            status: 201,
+            input: Some(&shapes::ADD_LAYER_VERSION_PERMISSION_REQUEST),
+            output: Some(&shapes::ADD_LAYER_VERSION_PERMISSION_RESPONSE),
+            result_wrapper: "",
+            errors: &[
+                errors::INVALID_PARAMETER_VALUE_EXCEPTION,
+                errors::RESOURCE_CONFLICT_EXCEPTION,
+                errors::SERVICE_EXCEPTION,
+                errors::TOO_MANY_REQUESTS_EXCEPTION,
+                errors::POLICY_LENGTH_EXCEEDED_EXCEPTION,
+                errors::RESOURCE_NOT_FOUND_EXCEPTION,
+                errors::PRECONDITION_FAILED_EXCEPTION,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
             name: "AddPermission",
             method: "POST",
             uri: "/2015-03-31/functions/{FunctionName}/policy",
@@ -6053,6 +6994,17 @@ pub static SERVICE: Service = Service {
             unauthenticated: false,
         },
         Operation {
+            name: "DeleteLayerVersion",
+            method: "DELETE",
+            uri: "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}",
+            status: 204,
+            input: Some(&shapes::DELETE_LAYER_VERSION_REQUEST),
+            output: None,
+            result_wrapper: "",
+            errors: &[errors::SERVICE_EXCEPTION, errors::TOO_MANY_REQUESTS_EXCEPTION],
+            unauthenticated: false,
+        },
+        Operation {
             name: "DeleteProvisionedConcurrencyConfig",
             method: "DELETE",
             uri: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency",
@@ -6199,6 +7151,54 @@ pub static SERVICE: Service = Service {
             status: 200,
             input: Some(&shapes::GET_FUNCTION_URL_CONFIG_REQUEST),
             output: Some(&shapes::GET_FUNCTION_URL_CONFIG_RESPONSE),
+            result_wrapper: "",
+            errors: &[
+                errors::INVALID_PARAMETER_VALUE_EXCEPTION,
+                errors::SERVICE_EXCEPTION,
+                errors::TOO_MANY_REQUESTS_EXCEPTION,
+                errors::RESOURCE_NOT_FOUND_EXCEPTION,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
+            name: "GetLayerVersion",
+            method: "GET",
+            uri: "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}",
+            status: 200,
+            input: Some(&shapes::GET_LAYER_VERSION_REQUEST),
+            output: Some(&shapes::GET_LAYER_VERSION_RESPONSE),
+            result_wrapper: "",
+            errors: &[
+                errors::INVALID_PARAMETER_VALUE_EXCEPTION,
+                errors::SERVICE_EXCEPTION,
+                errors::TOO_MANY_REQUESTS_EXCEPTION,
+                errors::RESOURCE_NOT_FOUND_EXCEPTION,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
+            name: "GetLayerVersionByArn",
+            method: "GET",
+            uri: "/2018-10-31/layers?find=LayerVersion",
+            status: 200,
+            input: Some(&shapes::GET_LAYER_VERSION_BY_ARN_REQUEST),
+            output: Some(&shapes::GET_LAYER_VERSION_RESPONSE),
+            result_wrapper: "",
+            errors: &[
+                errors::INVALID_PARAMETER_VALUE_EXCEPTION,
+                errors::SERVICE_EXCEPTION,
+                errors::TOO_MANY_REQUESTS_EXCEPTION,
+                errors::RESOURCE_NOT_FOUND_EXCEPTION,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
+            name: "GetLayerVersionPolicy",
+            method: "GET",
+            uri: "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy",
+            status: 200,
+            input: Some(&shapes::GET_LAYER_VERSION_POLICY_REQUEST),
+            output: Some(&shapes::GET_LAYER_VERSION_POLICY_RESPONSE),
             result_wrapper: "",
             errors: &[
                 errors::INVALID_PARAMETER_VALUE_EXCEPTION,
@@ -6385,6 +7385,37 @@ pub static SERVICE: Service = Service {
             unauthenticated: false,
         },
         Operation {
+            name: "ListLayerVersions",
+            method: "GET",
+            uri: "/2018-10-31/layers/{LayerName}/versions",
+            status: 200,
+            input: Some(&shapes::LIST_LAYER_VERSIONS_REQUEST),
+            output: Some(&shapes::LIST_LAYER_VERSIONS_RESPONSE),
+            result_wrapper: "",
+            errors: &[
+                errors::INVALID_PARAMETER_VALUE_EXCEPTION,
+                errors::SERVICE_EXCEPTION,
+                errors::TOO_MANY_REQUESTS_EXCEPTION,
+                errors::RESOURCE_NOT_FOUND_EXCEPTION,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
+            name: "ListLayers",
+            method: "GET",
+            uri: "/2018-10-31/layers",
+            status: 200,
+            input: Some(&shapes::LIST_LAYERS_REQUEST),
+            output: Some(&shapes::LIST_LAYERS_RESPONSE),
+            result_wrapper: "",
+            errors: &[
+                errors::INVALID_PARAMETER_VALUE_EXCEPTION,
+                errors::SERVICE_EXCEPTION,
+                errors::TOO_MANY_REQUESTS_EXCEPTION,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
             name: "ListProvisionedConcurrencyConfigs",
             method: "GET",
             uri: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency?List=ALL",
@@ -6429,6 +7460,23 @@ pub static SERVICE: Service = Service {
                 errors::SERVICE_EXCEPTION,
                 errors::TOO_MANY_REQUESTS_EXCEPTION,
                 errors::RESOURCE_NOT_FOUND_EXCEPTION,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
+            name: "PublishLayerVersion",
+            method: "POST",
+            uri: "/2018-10-31/layers/{LayerName}/versions",
+            status: 201,
+            input: Some(&shapes::PUBLISH_LAYER_VERSION_REQUEST),
+            output: Some(&shapes::PUBLISH_LAYER_VERSION_RESPONSE),
+            result_wrapper: "",
+            errors: &[
+                errors::INVALID_PARAMETER_VALUE_EXCEPTION,
+                errors::SERVICE_EXCEPTION,
+                errors::TOO_MANY_REQUESTS_EXCEPTION,
+                errors::RESOURCE_NOT_FOUND_EXCEPTION,
+                errors::CODE_STORAGE_EXCEEDED_EXCEPTION,
             ],
             unauthenticated: false,
         },
@@ -6500,6 +7548,23 @@ pub static SERVICE: Service = Service {
                 errors::SERVICE_EXCEPTION,
                 errors::TOO_MANY_REQUESTS_EXCEPTION,
                 errors::RESOURCE_NOT_FOUND_EXCEPTION,
+            ],
+            unauthenticated: false,
+        },
+        Operation {
+            name: "RemoveLayerVersionPermission",
+            method: "DELETE",
+            uri: "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy/{StatementId}",
+            status: 204,
+            input: Some(&shapes::REMOVE_LAYER_VERSION_PERMISSION_REQUEST),
+            output: None,
+            result_wrapper: "",
+            errors: &[
+                errors::INVALID_PARAMETER_VALUE_EXCEPTION,
+                errors::SERVICE_EXCEPTION,
+                errors::TOO_MANY_REQUESTS_EXCEPTION,
+                errors::RESOURCE_NOT_FOUND_EXCEPTION,
+                errors::PRECONDITION_FAILED_EXCEPTION,
             ],
             unauthenticated: false,
         },
@@ -6669,14 +7734,12 @@ pub static SERVICE: Service = Service {
         },
     ],
     unserved: &[
-        ("AddLayerVersionPermission", "POST", "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy"),
         ("CheckpointDurableExecution", "POST", "/2025-12-01/durable-executions/{DurableExecutionArn}/checkpoint"),
         ("CreateCapacityProvider", "POST", "/2025-11-30/capacity-providers"),
         ("CreateCodeSigningConfig", "POST", "/2020-04-22/code-signing-configs"),
         ("DeleteCapacityProvider", "DELETE", "/2025-11-30/capacity-providers/{CapacityProviderName}"),
         ("DeleteCodeSigningConfig", "DELETE", "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}"),
         ("DeleteFunctionCodeSigningConfig", "DELETE", "/2020-06-30/functions/{FunctionName}/code-signing-config"),
-        ("DeleteLayerVersion", "DELETE", "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}"),
         ("GetCapacityProvider", "GET", "/2025-11-30/capacity-providers/{CapacityProviderName}"),
         ("GetCodeSigningConfig", "GET", "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}"),
         ("GetDurableExecution", "GET", "/2025-12-01/durable-executions/{DurableExecutionArn}"),
@@ -6684,9 +7747,6 @@ pub static SERVICE: Service = Service {
         ("GetDurableExecutionState", "GET", "/2025-12-01/durable-executions/{DurableExecutionArn}/state"),
         ("GetFunctionRecursionConfig", "GET", "/2024-08-31/functions/{FunctionName}/recursion-config"),
         ("GetFunctionScalingConfig", "GET", "/2025-11-30/functions/{FunctionName}/function-scaling-config"),
-        ("GetLayerVersion", "GET", "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}"),
-        ("GetLayerVersionByArn", "GET", "/2018-10-31/layers?find=LayerVersion"),
-        ("GetLayerVersionPolicy", "GET", "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy"),
         ("InvokeAsync", "POST", "/2014-11-13/functions/{FunctionName}/invoke-async"),
         ("InvokeWithResponseStream", "POST", "/2021-11-15/functions/{FunctionName}/response-streaming-invocations"),
         ("ListCapacityProviders", "GET", "/2025-11-30/capacity-providers"),
@@ -6702,18 +7762,10 @@ pub static SERVICE: Service = Service {
             "GET",
             "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}/functions",
         ),
-        ("ListLayerVersions", "GET", "/2018-10-31/layers/{LayerName}/versions"),
-        ("ListLayers", "GET", "/2018-10-31/layers"),
-        ("PublishLayerVersion", "POST", "/2018-10-31/layers/{LayerName}/versions"),
         ("PutFunctionCodeSigningConfig", "PUT", "/2020-06-30/functions/{FunctionName}/code-signing-config"),
         ("PutFunctionRecursionConfig", "PUT", "/2024-08-31/functions/{FunctionName}/recursion-config"),
         ("PutFunctionScalingConfig", "PUT", "/2025-11-30/functions/{FunctionName}/function-scaling-config"),
         ("PutRuntimeManagementConfig", "PUT", "/2021-07-20/functions/{FunctionName}/runtime-management-config"),
-        (
-            "RemoveLayerVersionPermission",
-            "DELETE",
-            "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy/{StatementId}",
-        ),
         ("SendDurableExecutionCallbackFailure", "POST", "/2025-12-01/durable-execution-callbacks/{CallbackId}/fail"),
         (
             "SendDurableExecutionCallbackHeartbeat",
@@ -6786,6 +7838,31 @@ pub mod shapes {
         },
     );
     pub static ACTION: Shape = shape("Action", text(None, None, Some("(lambda:[*]|lambda:[a-zA-Z]+|[*])"), &[]));
+    pub static ADD_LAYER_VERSION_PERMISSION_REQUEST: Shape = shape(
+        "AddLayerVersionPermissionRequest",
+        Kind::Structure {
+            members: &[
+                member("LayerName", "LayerName", Location::Uri, true, false, &LAYER_NAME),
+                member("VersionNumber", "VersionNumber", Location::Uri, true, false, &LAYER_VERSION_NUMBER),
+                member("StatementId", "StatementId", Location::Body, true, false, &STATEMENT_ID),
+                member("Action", "Action", Location::Body, true, false, &LAYER_PERMISSION_ALLOWED_ACTION),
+                member("Principal", "Principal", Location::Body, true, false, &LAYER_PERMISSION_ALLOWED_PRINCIPAL),
+                member("OrganizationId", "OrganizationId", Location::Body, false, false, &ORGANIZATION_ID),
+                member("RevisionId", "RevisionId", Location::Query, false, false, &STRING),
+            ],
+            payload: None,
+        },
+    );
+    pub static ADD_LAYER_VERSION_PERMISSION_RESPONSE: Shape = shape(
+        "AddLayerVersionPermissionResponse",
+        Kind::Structure {
+            members: &[
+                member("Statement", "Statement", Location::Body, false, false, &STRING),
+                member("RevisionId", "RevisionId", Location::Body, false, false, &STRING),
+            ],
+            payload: None,
+        },
+    );
     pub static ADD_PERMISSION_REQUEST: Shape = shape(
         "AddPermissionRequest",
         Kind::Structure {
@@ -6994,6 +8071,18 @@ pub mod shapes {
     );
     pub static COLLECTION_NAME: Shape =
         shape("CollectionName", text(Some(1), Some(57), Some("(^(?!(system\\x2e)))(^[_a-zA-Z0-9])([^$]*)"), &[]));
+    pub static COMPATIBLE_ARCHITECTURES: Shape = shape(
+        "CompatibleArchitectures",
+        Kind::List { member: &ARCHITECTURE, member_name: "member", flattened: false, min: Some(0), max: Some(2) },
+    );
+    pub static COMPATIBLE_RUNTIMES: Shape = shape(
+        "CompatibleRuntimes",
+        Kind::List { member: &RUNTIME, member_name: "member", flattened: false, min: Some(0), max: Some(15) },
+    );
+    pub static COMPATIBLE_RUNTIMES_UNCHECKED: Shape = shape(
+        "CompatibleRuntimesUnchecked",
+        Kind::List { member: &RUNTIME, member_name: "member", flattened: false, min: None, max: None },
+    );
     pub static CONCURRENCY: Shape = shape(
         "Concurrency",
         Kind::Structure {
@@ -7344,6 +8433,16 @@ pub mod shapes {
             members: &[
                 member("FunctionName", "FunctionName", Location::Uri, true, false, &FUNCTION_NAME),
                 member("Qualifier", "Qualifier", Location::Query, false, false, &FUNCTION_URL_QUALIFIER),
+            ],
+            payload: None,
+        },
+    );
+    pub static DELETE_LAYER_VERSION_REQUEST: Shape = shape(
+        "DeleteLayerVersionRequest",
+        Kind::Structure {
+            members: &[
+                member("LayerName", "LayerName", Location::Uri, true, false, &LAYER_NAME),
+                member("VersionNumber", "VersionNumber", Location::Uri, true, false, &LAYER_VERSION_NUMBER),
             ],
             payload: None,
         },
@@ -8263,6 +9362,67 @@ pub mod shapes {
             payload: None,
         },
     );
+    pub static GET_LAYER_VERSION_BY_ARN_REQUEST: Shape = shape(
+        "GetLayerVersionByArnRequest",
+        Kind::Structure {
+            members: &[member("Arn", "Arn", Location::Query, true, false, &LAYER_VERSION_ARN)],
+            payload: None,
+        },
+    );
+    pub static GET_LAYER_VERSION_POLICY_REQUEST: Shape = shape(
+        "GetLayerVersionPolicyRequest",
+        Kind::Structure {
+            members: &[
+                member("LayerName", "LayerName", Location::Uri, true, false, &LAYER_NAME),
+                member("VersionNumber", "VersionNumber", Location::Uri, true, false, &LAYER_VERSION_NUMBER),
+            ],
+            payload: None,
+        },
+    );
+    pub static GET_LAYER_VERSION_POLICY_RESPONSE: Shape = shape(
+        "GetLayerVersionPolicyResponse",
+        Kind::Structure {
+            members: &[
+                member("Policy", "Policy", Location::Body, false, false, &STRING),
+                member("RevisionId", "RevisionId", Location::Body, false, false, &STRING),
+            ],
+            payload: None,
+        },
+    );
+    pub static GET_LAYER_VERSION_REQUEST: Shape = shape(
+        "GetLayerVersionRequest",
+        Kind::Structure {
+            members: &[
+                member("LayerName", "LayerName", Location::Uri, true, false, &LAYER_NAME),
+                member("VersionNumber", "VersionNumber", Location::Uri, true, false, &LAYER_VERSION_NUMBER),
+            ],
+            payload: None,
+        },
+    );
+    pub static GET_LAYER_VERSION_RESPONSE: Shape = shape(
+        "GetLayerVersionResponse",
+        Kind::Structure {
+            members: &[
+                member("Content", "Content", Location::Body, false, false, &LAYER_VERSION_CONTENT_OUTPUT),
+                member("LayerArn", "LayerArn", Location::Body, false, false, &LAYER_ARN),
+                member("LayerVersionArn", "LayerVersionArn", Location::Body, false, false, &LAYER_VERSION_ARN),
+                member("Description", "Description", Location::Body, false, false, &DESCRIPTION),
+                member("CreatedDate", "CreatedDate", Location::Body, false, false, &TIMESTAMP),
+                member("Version", "Version", Location::Body, false, false, &LAYER_VERSION_NUMBER),
+                member("CompatibleRuntimes", "CompatibleRuntimes", Location::Body, false, false, &COMPATIBLE_RUNTIMES),
+                member("LicenseInfo", "LicenseInfo", Location::Body, false, false, &LICENSE_INFO),
+                member(
+                    "CompatibleArchitectures",
+                    "CompatibleArchitectures",
+                    Location::Body,
+                    false,
+                    false,
+                    &COMPATIBLE_ARCHITECTURES,
+                ),
+            ],
+            payload: None,
+        },
+    );
     pub static GET_POLICY_REQUEST: Shape = shape(
         "GetPolicyRequest",
         Kind::Structure {
@@ -8742,9 +9902,28 @@ pub mod shapes {
             payload: None,
         },
     );
+    pub static LAYER_ARN: Shape = shape(
+        "LayerArn",
+        text(Some(1), Some(140), Some("arn:[a-zA-Z0-9-]+:lambda:[a-zA-Z0-9-]+:\\d{12}:layer:[a-zA-Z0-9-_]+"), &[]),
+    );
     pub static LAYER_LIST: Shape = shape(
         "LayerList",
         Kind::List { member: &LAYER_VERSION_ARN, member_name: "member", flattened: false, min: None, max: None },
+    );
+    pub static LAYER_NAME: Shape = shape(
+        "LayerName",
+        text(
+            Some(1),
+            Some(140),
+            Some("(arn:[a-zA-Z0-9-]+:lambda:[a-zA-Z0-9-]+:\\d{12}:layer:[a-zA-Z0-9-_]+)|[a-zA-Z0-9-_]+"),
+            &[],
+        ),
+    );
+    pub static LAYER_PERMISSION_ALLOWED_ACTION: Shape =
+        shape("LayerPermissionAllowedAction", text(Some(0), Some(22), Some("lambda:GetLayerVersion"), &[]));
+    pub static LAYER_PERMISSION_ALLOWED_PRINCIPAL: Shape = shape(
+        "LayerPermissionAllowedPrincipal",
+        text(None, None, Some("\\d{12}|\\*|arn:(aws[a-zA-Z-]*):iam::\\d{12}:root"), &[]),
     );
     pub static LAYER_VERSION_ARN: Shape = shape(
         "LayerVersionArn",
@@ -8755,10 +9934,85 @@ pub mod shapes {
             &[],
         ),
     );
+    pub static LAYER_VERSION_CONTENT_INPUT: Shape = shape(
+        "LayerVersionContentInput",
+        Kind::Structure {
+            members: &[
+                member("S3Bucket", "S3Bucket", Location::Body, false, false, &S3_BUCKET),
+                member("S3Key", "S3Key", Location::Body, false, false, &S3_KEY),
+                member("S3ObjectVersion", "S3ObjectVersion", Location::Body, false, false, &S3_OBJECT_VERSION),
+                member("ZipFile", "ZipFile", Location::Body, false, false, &BLOB),
+            ],
+            payload: None,
+        },
+    );
+    pub static LAYER_VERSION_CONTENT_OUTPUT: Shape = shape(
+        "LayerVersionContentOutput",
+        Kind::Structure {
+            members: &[
+                member("Location", "Location", Location::Body, false, false, &STRING),
+                member("CodeSha256", "CodeSha256", Location::Body, false, false, &STRING),
+                member("CodeSize", "CodeSize", Location::Body, false, false, &LONG),
+                member("SigningProfileVersionArn", "SigningProfileVersionArn", Location::Body, false, false, &STRING),
+                member("SigningJobArn", "SigningJobArn", Location::Body, false, false, &STRING),
+            ],
+            payload: None,
+        },
+    );
+    pub static LAYER_VERSION_NUMBER: Shape = shape("LayerVersionNumber", Kind::Long { min: None, max: None });
+    pub static LAYER_VERSIONS_LIST: Shape = shape(
+        "LayerVersionsList",
+        Kind::List { member: &LAYER_VERSIONS_LIST_ITEM, member_name: "member", flattened: false, min: None, max: None },
+    );
+    pub static LAYER_VERSIONS_LIST_ITEM: Shape = shape(
+        "LayerVersionsListItem",
+        Kind::Structure {
+            members: &[
+                member("LayerVersionArn", "LayerVersionArn", Location::Body, false, false, &LAYER_VERSION_ARN),
+                member("Version", "Version", Location::Body, false, false, &LAYER_VERSION_NUMBER),
+                member("Description", "Description", Location::Body, false, false, &DESCRIPTION),
+                member("CreatedDate", "CreatedDate", Location::Body, false, false, &TIMESTAMP),
+                member("CompatibleRuntimes", "CompatibleRuntimes", Location::Body, false, false, &COMPATIBLE_RUNTIMES),
+                member("LicenseInfo", "LicenseInfo", Location::Body, false, false, &LICENSE_INFO),
+                member(
+                    "CompatibleArchitectures",
+                    "CompatibleArchitectures",
+                    Location::Body,
+                    false,
+                    false,
+                    &COMPATIBLE_ARCHITECTURES,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static LAYERS_LIST: Shape = shape(
+        "LayersList",
+        Kind::List { member: &LAYERS_LIST_ITEM, member_name: "member", flattened: false, min: None, max: None },
+    );
+    pub static LAYERS_LIST_ITEM: Shape = shape(
+        "LayersListItem",
+        Kind::Structure {
+            members: &[
+                member("LayerName", "LayerName", Location::Body, false, false, &LAYER_NAME),
+                member("LayerArn", "LayerArn", Location::Body, false, false, &LAYER_ARN),
+                member(
+                    "LatestMatchingVersion",
+                    "LatestMatchingVersion",
+                    Location::Body,
+                    false,
+                    false,
+                    &LAYER_VERSIONS_LIST_ITEM,
+                ),
+            ],
+            payload: None,
+        },
+    );
     pub static LAYERS_REFERENCE_LIST: Shape = shape(
         "LayersReferenceList",
         Kind::List { member: &LAYER, member_name: "member", flattened: false, min: None, max: None },
     );
+    pub static LICENSE_INFO: Shape = shape("LicenseInfo", text(Some(0), Some(512), None, &[]));
     pub static LIST_ALIASES_REQUEST: Shape = shape(
         "ListAliasesRequest",
         Kind::Structure {
@@ -8902,6 +10156,65 @@ pub mod shapes {
             payload: None,
         },
     );
+    pub static LIST_LAYER_VERSIONS_REQUEST: Shape = shape(
+        "ListLayerVersionsRequest",
+        Kind::Structure {
+            members: &[
+                member("CompatibleRuntime", "CompatibleRuntime", Location::Query, false, false, &RUNTIME),
+                member("LayerName", "LayerName", Location::Uri, true, false, &LAYER_NAME),
+                member("Marker", "Marker", Location::Query, false, false, &STRING),
+                member("MaxItems", "MaxItems", Location::Query, false, false, &MAX_LAYER_LIST_ITEMS),
+                member(
+                    "CompatibleArchitecture",
+                    "CompatibleArchitecture",
+                    Location::Query,
+                    false,
+                    false,
+                    &ARCHITECTURE,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static LIST_LAYER_VERSIONS_RESPONSE: Shape = shape(
+        "ListLayerVersionsResponse",
+        Kind::Structure {
+            members: &[
+                member("NextMarker", "NextMarker", Location::Body, false, false, &STRING),
+                member("LayerVersions", "LayerVersions", Location::Body, false, false, &LAYER_VERSIONS_LIST),
+            ],
+            payload: None,
+        },
+    );
+    pub static LIST_LAYERS_REQUEST: Shape = shape(
+        "ListLayersRequest",
+        Kind::Structure {
+            members: &[
+                member("CompatibleRuntime", "CompatibleRuntime", Location::Query, false, false, &RUNTIME),
+                member("Marker", "Marker", Location::Query, false, false, &STRING),
+                member("MaxItems", "MaxItems", Location::Query, false, false, &MAX_LAYER_LIST_ITEMS),
+                member(
+                    "CompatibleArchitecture",
+                    "CompatibleArchitecture",
+                    Location::Query,
+                    false,
+                    false,
+                    &ARCHITECTURE,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static LIST_LAYERS_RESPONSE: Shape = shape(
+        "ListLayersResponse",
+        Kind::Structure {
+            members: &[
+                member("NextMarker", "NextMarker", Location::Body, false, false, &STRING),
+                member("Layers", "Layers", Location::Body, false, false, &LAYERS_LIST),
+            ],
+            payload: None,
+        },
+    );
     pub static LIST_PROVISIONED_CONCURRENCY_CONFIGS_REQUEST: Shape = shape(
         "ListProvisionedConcurrencyConfigsRequest",
         Kind::Structure {
@@ -9000,6 +10313,7 @@ pub mod shapes {
     pub static MAX_FUNCTION_EVENT_INVOKE_CONFIG_LIST_ITEMS: Shape =
         shape("MaxFunctionEventInvokeConfigListItems", Kind::Integer { min: Some(1), max: Some(50) });
     pub static MAX_ITEMS: Shape = shape("MaxItems", Kind::Integer { min: Some(1), max: Some(50) });
+    pub static MAX_LAYER_LIST_ITEMS: Shape = shape("MaxLayerListItems", Kind::Integer { min: Some(1), max: Some(50) });
     pub static MAX_LIST_ITEMS: Shape = shape("MaxListItems", Kind::Integer { min: Some(1), max: Some(10000) });
     pub static MAX_PROVISIONED_CONCURRENCY_CONFIG_LIST_ITEMS: Shape =
         shape("MaxProvisionedConcurrencyConfigListItems", Kind::Integer { min: Some(1), max: Some(50) });
@@ -9075,6 +10389,8 @@ pub mod shapes {
             payload: None,
         },
     );
+    pub static ORGANIZATION_ID: Shape =
+        shape("OrganizationId", text(Some(0), Some(34), Some("o-[a-z0-9]{10,32}"), &[]));
     pub static ORIGIN: Shape = shape("Origin", text(Some(1), Some(253), Some(".*"), &[]));
     pub static PACKAGE_TYPE: Shape = shape("PackageType", text(None, None, None, &["Zip", "Image"]));
     pub static PARALLELIZATION_FACTOR: Shape =
@@ -9184,6 +10500,58 @@ pub mod shapes {
     );
     pub static PROVISIONED_POLLER_GROUP_NAME: Shape =
         shape("ProvisionedPollerGroupName", text(Some(0), Some(128), Some("[a-zA-Z0-9-_]*"), &[]));
+    pub static PUBLISH_LAYER_VERSION_REQUEST: Shape = shape(
+        "PublishLayerVersionRequest",
+        Kind::Structure {
+            members: &[
+                member("LayerName", "LayerName", Location::Uri, true, false, &LAYER_NAME),
+                member("Description", "Description", Location::Body, false, false, &DESCRIPTION),
+                member("Content", "Content", Location::Body, true, false, &LAYER_VERSION_CONTENT_INPUT),
+                member(
+                    "CompatibleRuntimes",
+                    "CompatibleRuntimes",
+                    Location::Body,
+                    false,
+                    false,
+                    &COMPATIBLE_RUNTIMES_UNCHECKED,
+                ),
+                member("LicenseInfo", "LicenseInfo", Location::Body, false, false, &LICENSE_INFO),
+                member(
+                    "CompatibleArchitectures",
+                    "CompatibleArchitectures",
+                    Location::Body,
+                    false,
+                    false,
+                    &COMPATIBLE_ARCHITECTURES,
+                ),
+            ],
+            payload: None,
+        },
+    );
+    pub static PUBLISH_LAYER_VERSION_RESPONSE: Shape = shape(
+        "PublishLayerVersionResponse",
+        Kind::Structure {
+            members: &[
+                member("Content", "Content", Location::Body, false, false, &LAYER_VERSION_CONTENT_OUTPUT),
+                member("LayerArn", "LayerArn", Location::Body, false, false, &LAYER_ARN),
+                member("LayerVersionArn", "LayerVersionArn", Location::Body, false, false, &LAYER_VERSION_ARN),
+                member("Description", "Description", Location::Body, false, false, &DESCRIPTION),
+                member("CreatedDate", "CreatedDate", Location::Body, false, false, &TIMESTAMP),
+                member("Version", "Version", Location::Body, false, false, &LAYER_VERSION_NUMBER),
+                member("CompatibleRuntimes", "CompatibleRuntimes", Location::Body, false, false, &COMPATIBLE_RUNTIMES),
+                member("LicenseInfo", "LicenseInfo", Location::Body, false, false, &LICENSE_INFO),
+                member(
+                    "CompatibleArchitectures",
+                    "CompatibleArchitectures",
+                    Location::Body,
+                    false,
+                    false,
+                    &COMPATIBLE_ARCHITECTURES,
+                ),
+            ],
+            payload: None,
+        },
+    );
     pub static PUBLISH_VERSION_REQUEST: Shape = shape(
         "PublishVersionRequest",
         Kind::Structure {
@@ -9313,6 +10681,18 @@ pub mod shapes {
             members: &[
                 member("Type", "Type", Location::Body, false, false, &STRING),
                 member("Message", "Message", Location::Body, false, false, &STRING),
+            ],
+            payload: None,
+        },
+    );
+    pub static REMOVE_LAYER_VERSION_PERMISSION_REQUEST: Shape = shape(
+        "RemoveLayerVersionPermissionRequest",
+        Kind::Structure {
+            members: &[
+                member("LayerName", "LayerName", Location::Uri, true, false, &LAYER_NAME),
+                member("VersionNumber", "VersionNumber", Location::Uri, true, false, &LAYER_VERSION_NUMBER),
+                member("StatementId", "StatementId", Location::Uri, true, false, &STATEMENT_ID),
+                member("RevisionId", "RevisionId", Location::Query, false, false, &STRING),
             ],
             payload: None,
         },

@@ -2,12 +2,19 @@
 
 use crate::error::Error;
 use crate::package;
+use bytes::Bytes;
 use parking_lot::Mutex;
+use sha2::{Digest as _, Sha256};
 use squall_store::objects::Objects;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+
+/// How the folders of several layers begin.
+const MERGED: &str = "layers-";
+/// Numbers them.
+static MERGES: AtomicU64 = AtomicU64::new(0);
 
 /// An unpacked package. Its folder stays as long as somebody holds it.
 pub struct CodeDir {
@@ -40,7 +47,7 @@ impl Code {
     /// Packages below `root`; what a crash left half-unpacked there is removed.
     #[must_use]
     pub fn new(root: &Path, objects: Arc<dyn Objects>) -> Self {
-        package::sweep(root);
+        package::sweep(root, MERGED);
         Self { root: root.to_owned(), objects, slots: Mutex::default() }
     }
 
@@ -64,9 +71,47 @@ impl Code {
         Ok(dir)
     }
 
-    async fn unpack(&self, object: &str, path: PathBuf) -> Result<(), Error> {
+    /// The folder of a function's layers, later ones over earlier ones; `None` without layers.
+    ///
+    /// # Errors
+    /// As [`Code::open`].
+    pub async fn open_layers(&self, objects: impl Iterator<Item = &str>) -> Result<Option<Arc<CodeDir>>, Error> {
+        let objects: Vec<&str> = objects.collect();
+        match objects.as_slice() {
+            [] => return Ok(None),
+            [one] => return self.open(one).await.map(Some),
+            _ => {}
+        }
+        let digest = Sha256::digest(objects.join("\n"));
+        let id: String = digest.iter().take(16).map(|b| format!("{b:02x}")).collect();
+        let name = format!("{MERGED}{id}");
+        let slot = self.slots.lock().entry(name.clone()).or_default().clone();
+        let mut held = slot.lock().await;
+        if let Some(dir) = held.upgrade() {
+            return Ok(Some(dir));
+        }
+        // A folder of its own each time: the last one of these layers may just be going.
+        let path = self.root.join(format!("{name}-{}", MERGES.fetch_add(1, Ordering::Relaxed)));
+        let mut zips = Vec::new();
+        for object in objects {
+            zips.push(self.read(object).await?);
+        }
+        let target = path.clone();
+        let work = tokio::task::spawn_blocking(move || package::unpack_all(&zips, &target));
+        work.await.map_err(|e| Error::internal("unpack layers", Box::new(e)))??;
+        // It can be made again at any time, so nothing is kept that nobody uses.
+        let dir = Arc::new(CodeDir { path, doomed: AtomicBool::new(true) });
+        *held = Arc::downgrade(&dir);
+        Ok(Some(dir))
+    }
+
+    async fn read(&self, object: &str) -> Result<Bytes, Error> {
         let zip = self.objects.get(object).await.map_err(|e| Error::internal("read a package", Box::new(e)))?;
-        let zip = zip.ok_or_else(|| Error::internal("read a package", format!("{object} is missing")))?;
+        zip.ok_or_else(|| Error::internal("read a package", format!("{object} is missing")))
+    }
+
+    async fn unpack(&self, object: &str, path: PathBuf) -> Result<(), Error> {
+        let zip = self.read(object).await?;
         let work = tokio::task::spawn_blocking(move || package::unpack(&zip, &path));
         work.await.map_err(|e| Error::internal("unpack a package", Box::new(e)))?
     }

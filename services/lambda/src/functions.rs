@@ -79,6 +79,7 @@ impl Lambda {
             return Ok(ready.clone());
         }
         let code = self.code.open(&v.code_object).await?;
+        let opt = self.code.open_layers(v.layers.iter().map(|l| l.object.as_str())).await?;
         let account = self.deps.account.as_str();
         let function = Arc::new(Function {
             function_arn: view::arn(account, record, None),
@@ -96,14 +97,14 @@ impl Lambda {
             tmp_mb: v.tmp_mb,
             env: v.env.iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
             code_dir: code.path.clone(),
-            opt_dir: None,
+            opt_dir: opt.as_ref().map(|o| o.path.clone()),
             log_group: view::log_group(record, v),
             json_log: v
                 .json_log
                 .as_ref()
                 .map(|j| JsonLog { application: j.application.clone(), system: j.system.clone() }),
             reserved_concurrency: record.reserved,
-            keep: Some(code),
+            keep: Some(Arc::new((code, opt))),
         });
         self.ready.0.write().insert(key, function.clone());
         Ok(function)

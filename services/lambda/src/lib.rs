@@ -17,6 +17,7 @@ mod error;
 mod events;
 mod functions;
 mod invoke;
+mod layers;
 mod mapping;
 mod model;
 mod names;

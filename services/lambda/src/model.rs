@@ -81,6 +81,9 @@ pub struct Version {
     /// Logs as JSON from these levels on; `None` = text.
     #[serde(default)]
     pub json_log: Option<JsonLog>,
+    /// Layers, in the order in which they lie over each other.
+    #[serde(default)]
+    pub layers: Vec<LayerRef>,
     /// Revision id that the API shows.
     pub revision_id: String,
     /// Milliseconds since the epoch.
@@ -89,6 +92,17 @@ pub struct Version {
     pub state: Phase,
     /// State of the last update.
     pub update: Phase,
+}
+
+/// A layer version as a function uses it, also after it was deleted.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub struct LayerRef {
+    /// ARN of the version.
+    pub arn: String,
+    /// Name of its package in the object store.
+    pub object: String,
+    /// Bytes of the package.
+    pub bytes: u64,
 }
 
 /// Where creating or updating stands.

@@ -46,13 +46,21 @@ static STAGED: AtomicU64 = AtomicU64::new(0);
 /// # Errors
 /// As [`check`], and the file system's.
 pub fn unpack(zip: &Bytes, target: &Path) -> Result<(), Error> {
+    unpack_all(std::slice::from_ref(zip), target)
+}
+
+/// Unpacks packages over each other into one folder, as [`unpack`] does.
+///
+/// # Errors
+/// As [`unpack`].
+pub fn unpack_all(zips: &[Bytes], target: &Path) -> Result<(), Error> {
     let mut staging = target.as_os_str().to_owned();
     staging.push(format!(".{}{STAGING}", STAGED.fetch_add(1, Ordering::Relaxed)));
     let staging = PathBuf::from(staging);
     let io = |e: io::Error| Error::internal("unpack a package", Box::new(e));
     fs::create_dir_all(&staging).map_err(io)?;
     fs::set_permissions(&staging, fs::Permissions::from_mode(0o755)).map_err(io)?;
-    let done = walk(zip, &mut |entry| write(&staging, entry).map_err(io));
+    let done = zips.iter().try_for_each(|zip| walk(zip, &mut |entry| write(&staging, entry).map_err(io)));
     let done = done.and_then(|()| match fs::rename(&staging, target) {
         Err(_) if target.is_dir() => Ok(()),
         renamed => renamed.map_err(io),
@@ -62,10 +70,12 @@ pub fn unpack(zip: &Bytes, target: &Path) -> Result<(), Error> {
     done
 }
 
-/// Removes what a crash left half-unpacked.
-pub fn sweep(root: &Path) {
+/// Removes what a crash left half-unpacked, and the folders whose names begin so.
+pub fn sweep(root: &Path, prefix: &str) {
     for entry in fs::read_dir(root).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().ends_with(STAGING)
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if (name.ends_with(STAGING) || name.starts_with(prefix))
             && let Err(e) = fs::remove_dir_all(entry.path())
         {
             tracing::warn!(path = %entry.path().display(), error = %e, "remove a half-unpacked package");

@@ -233,9 +233,8 @@ impl Registry {
     #[must_use]
     pub fn uses_code(&self, object: &str) -> bool {
         let entries = self.entries.read();
-        entries
-            .values()
-            .any(|e| e.record.latest.code_object == object || e.versions.values().any(|v| v.code_object == object))
+        let uses = |v: &Version| v.code_object == object || v.layers.iter().any(|l| l.object == object);
+        entries.values().any(|e| uses(&e.record.latest) || e.versions.values().any(|v| uses(v)))
     }
 
     fn index_urls(&self, before: &Record, after: &Record) {
@@ -252,12 +251,20 @@ impl Registry {
     }
 }
 
-fn encode<T: serde::Serialize>(value: &T) -> Result<bytes::Bytes, Error> {
+/// A row's bytes.
+///
+/// # Errors
+/// The value has no JSON form.
+pub(crate) fn encode<T: serde::Serialize>(value: &T) -> Result<bytes::Bytes, Error> {
     let json = serde_json::to_vec(value).map_err(|e| Error::internal("write a record", Box::new(e)))?;
     Ok(envelope::seal(&json))
 }
 
-fn decode<T: serde::de::DeserializeOwned>(value: &[u8]) -> Result<T, Error> {
+/// What a row's bytes hold.
+///
+/// # Errors
+/// They hold something else.
+pub(crate) fn decode<T: serde::de::DeserializeOwned>(value: &[u8]) -> Result<T, Error> {
     let json = envelope::open(value)?;
     serde_json::from_slice(json).map_err(|e| Error::internal("read a record", Box::new(e)))
 }

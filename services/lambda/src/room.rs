@@ -6,6 +6,7 @@ use crate::config::Options;
 use crate::download::Downloads;
 use crate::error::Error;
 use crate::functions::Ready;
+use crate::layers::Layers;
 use crate::mapping::Mappings;
 use crate::names::Name;
 use crate::ops;
@@ -28,6 +29,7 @@ pub struct Lambda {
     pub(crate) ready: Ready,
     pub(crate) downloads: Downloads,
     pub(crate) mappings: Mappings,
+    pub(crate) layers: Layers,
     /// What runs event source mappings; connected once it is there.
     pub(crate) sources: OnceLock<Arc<dyn EventSources>>,
     /// Itself, for background work that operations start.
@@ -47,6 +49,7 @@ impl Lambda {
     ) -> Result<Arc<Self>, Error> {
         let registry = Registry::load(deps.state.clone()).await?;
         let mappings = Mappings::load(deps.state.clone()).await?;
+        let layers = Layers::load(deps.state.clone()).await?;
         let code = Code::new(&options.code_dir, deps.objects.clone());
         let downloads = Downloads::new(&*deps.random);
         let room = Arc::new_cyclic(|me| Self {
@@ -59,6 +62,7 @@ impl Lambda {
             ready: Ready::default(),
             downloads,
             mappings,
+            layers,
             sources: OnceLock::new(),
             me: me.clone(),
         });
@@ -100,6 +104,9 @@ impl Room for Lambda {
         if op.name.contains("EventSourceMapping") {
             return mapping_access(self, ctx, action, text("UUID"), text("FunctionName"));
         }
+        if op.name.contains("Layer") {
+            return ops::layers::access(ctx, op, input);
+        }
         let resource = match (text("FunctionName"), text("Resource")) {
             (Some(name), _) => match self.name(ctx, name, text("Qualifier")) {
                 Ok(n) => {
@@ -135,6 +142,9 @@ impl Room for Lambda {
             }
             Some("UpdateFunctionCode") => {
                 BodyLimit { bytes_max: 70_167_211, error: || too_large("70167211", "UpdateFunctionCode") }
+            }
+            Some("PublishLayerVersion") => {
+                BodyLimit { bytes_max: 70_167_211, error: || too_large("70167211", "PublishLayerVersion") }
             }
             Some("Invoke") => BodyLimit { bytes_max: 6_291_456, error: || too_large("6291456", "InvokeFunction") },
             _ => BodyLimit { bytes_max: 1 << 20, error: || too_large("1048576", "requested") },
@@ -222,6 +232,15 @@ forward! {
     get_function_event_invoke_config(GetFunctionEventInvokeConfigInput) -> GetFunctionEventInvokeConfigOutput = ops::event_invoke::get_function_event_invoke_config;
     delete_function_event_invoke_config(DeleteFunctionEventInvokeConfigInput) -> DeleteFunctionEventInvokeConfigOutput = ops::event_invoke::delete_function_event_invoke_config;
     list_function_event_invoke_configs(ListFunctionEventInvokeConfigsInput) -> ListFunctionEventInvokeConfigsOutput = ops::event_invoke::list_function_event_invoke_configs;
+    publish_layer_version(PublishLayerVersionInput) -> PublishLayerVersionOutput = ops::layers::publish_layer_version;
+    get_layer_version(GetLayerVersionInput) -> GetLayerVersionOutput = ops::layers::get_layer_version;
+    get_layer_version_by_arn(GetLayerVersionByArnInput) -> GetLayerVersionByArnOutput = ops::layers::get_layer_version_by_arn;
+    list_layer_versions(ListLayerVersionsInput) -> ListLayerVersionsOutput = ops::layers::list_layer_versions;
+    list_layers(ListLayersInput) -> ListLayersOutput = ops::layers::list_layers;
+    delete_layer_version(DeleteLayerVersionInput) -> DeleteLayerVersionOutput = ops::layers::delete_layer_version;
+    add_layer_version_permission(AddLayerVersionPermissionInput) -> AddLayerVersionPermissionOutput = ops::layers::add_layer_version_permission;
+    get_layer_version_policy(GetLayerVersionPolicyInput) -> GetLayerVersionPolicyOutput = ops::layers::get_layer_version_policy;
+    remove_layer_version_permission(RemoveLayerVersionPermissionInput) -> RemoveLayerVersionPermissionOutput = ops::layers::remove_layer_version_permission;
     get_function_code_signing_config(GetFunctionCodeSigningConfigInput) -> GetFunctionCodeSigningConfigOutput = ops::function::get_function_code_signing_config;
     get_runtime_management_config(GetRuntimeManagementConfigInput) -> GetRuntimeManagementConfigOutput = ops::function::get_runtime_management_config;
 }

@@ -83,6 +83,33 @@ pub fn runtime(id: &str) -> Result<(), Error> {
     )))
 }
 
+/// What a layer says that it is for.
+///
+/// # Errors
+/// AWS's text for runtimes and architectures that it does not know.
+pub fn compatible(runtimes: Option<&[String]>, architectures: Option<&[String]>) -> Result<(), Error> {
+    let is_runtime = |r: &str| KNOWN.split(", ").any(|k| k == r) || RETIRED.contains(&r) || RETIRED_MORE.contains(&r);
+    let mut found = Vec::new();
+    if let Some(given) = runtimes.filter(|all| !all.iter().all(|r| is_runtime(r))) {
+        found.push(format!(
+            "Value '[{}]' at 'compatibleRuntimes' failed to satisfy constraint: Member must satisfy enum value set: [{KNOWN}]",
+            given.join(", ")
+        ));
+    }
+    if let Some(given) = architectures.filter(|all| !all.iter().all(|a| a == "x86_64" || a == "arm64")) {
+        found.push(format!(
+            "Value '[{}]' at 'compatibleArchitectures' failed to satisfy constraint: Member must satisfy constraint: [Member must \
+             satisfy enum value set: [x86_64, arm64], Member must not be null]",
+            given.join(", ")
+        ));
+    }
+    match found.as_slice() {
+        [] => Ok(()),
+        [one] => Err(Error::Validation(format!("1 validation error detected: {one}"))),
+        many => Err(Error::Validation(format!("{} validation errors detected: {}", many.len(), many.join("; ")))),
+    }
+}
+
 /// `Timeout` and `MemorySize` where they are given. The API's model has looser bounds than functions of this kind.
 ///
 /// # Errors

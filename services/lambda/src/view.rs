@@ -1,7 +1,7 @@
 //! From records to the API's shapes.
 
 use crate::api;
-use crate::model::{Alias, Cors, Phase, Record, Url, Version};
+use crate::model::{Alias, Cors, LayerRef, Phase, Record, Url, Version};
 use crate::names::LATEST;
 use squall_types::Millis;
 use time::OffsetDateTime;
@@ -68,6 +68,14 @@ pub fn configuration(
         last_update_status: (!creating).then(|| update.to_owned()),
         last_update_status_reason: update_reason.filter(|_| !creating),
         last_update_status_reason_code: update_code.filter(|_| !creating),
+        layers: (!v.layers.is_empty()).then(|| {
+            let one = |l: &LayerRef| api::Layer {
+                arn: Some(l.arn.clone()),
+                code_size: i64::try_from(l.bytes).ok(),
+                ..Default::default()
+            };
+            v.layers.iter().map(one).collect()
+        }),
         package_type: Some("Zip".to_owned()),
         architectures: Some(vec![v.architecture.clone()]),
         ephemeral_storage: i32::try_from(v.tmp_mb).ok().map(|size| api::EphemeralStorage { size }),

@@ -42,8 +42,11 @@ async fn finish_now(room: &Lambda, region: &str, name: &str) -> Result<(), Error
     let missing = || Error::NotFound(name.to_owned());
     let entry = room.registry.find(region, name).ok_or_else(missing)?;
     let revision = entry.record.revision;
-    let phase = match room.code.open(&entry.record.latest.code_object).await {
-        Ok(_code) => {
+    let latest = &entry.record.latest;
+    let code = room.code.open(&latest.code_object).await;
+    let layers = room.code.open_layers(latest.layers.iter().map(|l| l.object.as_str())).await;
+    let phase = match code.and_then(|code| Ok((code, layers?))) {
+        Ok(_packages) => {
             match room.runtime.prepare(&entry.record.latest.runtime).await {
                 // Functions that bundle their SDK still run; `doctor` and the health page tell the operator.
                 Ok(SdkState::Failed(why)) => {

@@ -141,11 +141,12 @@ impl DynamoDb {
     /// The stream of that ARN.
     ///
     /// # Errors
-    /// `ResourceNotFoundException`.
+    /// `ResourceNotFoundException`; `ValidationException` for a text that is no ARN of a stream.
     pub(crate) fn stream(&self, arn: &str) -> Result<Arc<Stream>, Error> {
-        self.streams
-            .get(arn)
-            .ok_or_else(|| Error::ResourceNotFound(format!("Requested resource not found: Stream: {arn} not found")))
+        self.streams.get(arn).ok_or_else(|| match check_arn(arn) {
+            Ok(()) => Error::ResourceNotFound(format!("Requested resource not found: Stream: {arn} not found")),
+            Err(error) => error,
+        })
     }
 
     /// Records behind `after`, at most `max` of them and about `max_bytes`, and the place behind the last one.
@@ -183,6 +184,18 @@ impl DynamoDb {
             }
         }
         Ok((records, at))
+    }
+}
+
+/// Checks the form of a stream's ARN.
+///
+/// # Errors
+/// `ValidationException`.
+pub fn check_arn(arn: &str) -> Result<(), Error> {
+    let parsed = arn.parse::<squall_types::Arn>().ok().filter(|a| a.service == "dynamodb");
+    match parsed.filter(|a| a.resource.starts_with("table/") && a.resource.contains("/stream/")) {
+        Some(_) => Ok(()),
+        None => Err(Error::validation(format!("Invalid StreamArn: {arn}"))),
     }
 }
 

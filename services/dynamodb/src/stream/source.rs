@@ -27,10 +27,21 @@ impl DynamoDb {
     /// A shard by the name of its stream and its own.
     ///
     /// # Errors
-    /// `ResourceNotFoundException`.
+    /// `ResourceNotFoundException`; `ValidationException` for a text that is no shard's id.
     pub(crate) fn shard(&self, arn: &str, shard: &str) -> Result<(Arc<Stream>, Part), Error> {
         let stream = self.stream(arn)?;
         let part = stream.part(shard).ok_or_else(|| {
+            // `shardId-`, twenty digits, a hyphen and eight hexadecimal ones.
+            let is_id =
+                shard.strip_prefix("shardId-").and_then(|rest| rest.split_once('-')).is_some_and(|(time, mark)| {
+                    time.len() == 20
+                        && time.bytes().all(|b| b.is_ascii_digit())
+                        && mark.len() == 8
+                        && mark.bytes().all(|b| b.is_ascii_hexdigit())
+                });
+            if !is_id {
+                return Error::validation(format!("Invalid ShardId: {shard}"));
+            }
             let text = format!("Requested resource not found: Shard: {shard} in Stream: {arn} not found");
             Error::ResourceNotFound(text)
         })?;

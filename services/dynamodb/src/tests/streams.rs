@@ -157,6 +157,13 @@ async fn iterators_stand_where_they_say() {
         json!({"StreamArn": arn, "ShardId": "shardId-00000000000000000000-00000000", "ShardIteratorType": "LATEST"});
     let missing = cloud.call("GetShardIterator", input).await;
     assert!(missing.as_ref().is_err_and(|e| e.starts_with("ResourceNotFoundException")), "{missing:?}");
+    // Texts that are no names of streams or shards are another error.
+    let text = "a-text-that-is-long-enough-to-be-one-of-them";
+    for (arn, shard) in [(text, "shardId-00000000000000000000-00000000"), (arn.as_str(), text)] {
+        let input = json!({"StreamArn": arn, "ShardId": shard, "ShardIteratorType": "LATEST"});
+        let wrong = cloud.call("GetShardIterator", input).await;
+        assert!(wrong.as_ref().is_err_and(|e| e.starts_with("ValidationException: Invalid S")), "{wrong:?}");
+    }
 }
 
 #[tokio::test]

@@ -131,6 +131,90 @@ async fn billing_protection_and_tags_change() {
 }
 
 #[tokio::test]
+async fn the_name_comes_first_and_units_have_bounds() {
+    let cloud = Cloud::new().await;
+    let keys = json!([{"AttributeName": "a", "KeyType": "HASH"}]);
+    let units = |n: u64| json!({"ReadCapacityUnits": n, "WriteCapacityUnits": 1});
+    let null = |of: &str| format!("Value null at '{of}' failed to satisfy constraint: Member must not be null");
+    for (input, expected) in [
+        (json!({}), "The parameter 'TableName' is required but was not present in the request".to_owned()),
+        (
+            json!({"TableName": "a;"}),
+            "TableName must be at least 3 characters long and at most 255 characters long".to_owned(),
+        ),
+        (
+            json!({"TableName": "abc"}),
+            format!("2 validation errors detected: {}; {}", null("attributeDefinitions"), null("keySchema")),
+        ),
+        (
+            json!({"TableName": "abc", "AttributeDefinitions": [], "KeySchema": keys,
+                "ProvisionedThroughput": units(1_000_000_000_001)}),
+            "Given value 1000000000001 for ReadCapacityUnits is out of bounds".to_owned(),
+        ),
+    ] {
+        cloud.check("CreateTable", input, Err(&format!("ValidationException: {expected}"))).await;
+    }
+}
+
+#[tokio::test]
+async fn updates_are_checked_before_the_table_is_looked_for() {
+    let cloud = with_tables().await;
+    let units = json!({"ReadCapacityUnits": 1, "WriteCapacityUnits": 1});
+    let update = json!({"Update": {"IndexName": "iii", "ProvisionedThroughput": units}});
+    let invalid = "ValidationException: One or more parameter values were invalid: ";
+    for (input, expected) in [
+        (
+            json!({"TableName": "none", "BillingMode": "PAY_PER_REQUEST", "ProvisionedThroughput": units}),
+            format!(
+                "{invalid}Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is \
+                 PAY_PER_REQUEST"
+            ),
+        ),
+        (
+            json!({"TableName": "none", "GlobalSecondaryIndexUpdates": [update, {"Delete": {"IndexName": "iii"}}]}),
+            format!("{invalid}Only one global secondary index update per index is allowed simultaneously. Index: iii"),
+        ),
+        (
+            json!({"TableName": "none", "DeletionProtectionEnabled": true}),
+            "ResourceNotFoundException: Requested resource not found: Table: none not found".to_owned(),
+        ),
+    ] {
+        cloud.check("UpdateTable", input, Err(&expected)).await;
+    }
+    let arn = "arn:aws:dynamodb:us-east-1:000000000000:table/ttt";
+    for (op, input, expected) in [
+        ("TagResource", json!({"ResourceArn": arn, "Tags": []}), "Atleast one Tag needs to be provided as Input."),
+        (
+            "UntagResource",
+            json!({"ResourceArn": arn, "TagKeys": []}),
+            "Atleast one Tag Key needs to be provided as Input.",
+        ),
+        (
+            "ListTagsOfResource",
+            json!({"ResourceArn": "a"}),
+            "Invalid TableArn: Invalid ResourceArn provided as input a",
+        ),
+    ] {
+        cloud.check(op, input, Err(&format!("ValidationException: {expected}"))).await;
+    }
+}
+
+#[tokio::test]
+async fn an_update_shows_what_is_still_under_way() {
+    let cloud = Cloud::new().await;
+    let mut input = table("ttt", None);
+    input["BillingMode"] = json!("PROVISIONED");
+    input["ProvisionedThroughput"] = json!({"ReadCapacityUnits": 5, "WriteCapacityUnits": 5});
+    cloud.ok("CreateTable", input).await;
+    let less = json!({"TableName": "ttt", "ProvisionedThroughput": {"ReadCapacityUnits": 4, "WriteCapacityUnits": 5}});
+    let updated = cloud.ok("UpdateTable", less).await["TableDescription"].clone();
+    let shown = &updated["ProvisionedThroughput"];
+    assert_eq!((&updated["TableStatus"], &shown["ReadCapacityUnits"]), (&json!("UPDATING"), &json!(5)));
+    let now = cloud.ok("DescribeTable", json!({"TableName": "ttt"})).await["Table"]["ProvisionedThroughput"].clone();
+    assert_eq!((&now["ReadCapacityUnits"], &now["NumberOfDecreasesToday"]), (&json!(4), &json!(1)));
+}
+
+#[tokio::test]
 async fn expired_items_go_and_others_stay() {
     let cloud = with_tables().await;
     let now = 1_700_000_000i64;

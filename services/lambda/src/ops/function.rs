@@ -22,7 +22,7 @@ const PAGE_MAX: usize = 50;
 /// # Errors
 /// `InvalidParameterValueException`, `ResourceConflictException`, `RequestEntityTooLargeException`.
 ///
-/// Source: Lambda API 2015-03-31, `CreateFunction`. Differs: code comes as `ZipFile` only; layers, images, VPCs, file systems,
+/// Source: Lambda API 2015-03-31, `CreateFunction`. Differs: code comes as `ZipFile` only; images, VPCs, file systems,
 /// dead-letter queues and encryption keys are refused.
 pub async fn create_function(
     room: &Lambda,
@@ -49,6 +49,7 @@ pub async fn create_function(
     let (log_group, json_log) = super::logging::read(input.logging_config, None)?;
     let tags = input.tags.unwrap_or_default();
     rules::tags(&tags)?;
+    let layers = super::layers::of_function(room, ctx, input.layers.as_deref().unwrap_or_default())?;
     let zip = input.code.zip_file.ok_or_else(no_code)?;
     if room.registry.find(ctx.region.as_str(), &name.name).is_some() {
         return Err(Error::Conflict(format!("Function already exist: {}", name.name)));
@@ -73,6 +74,7 @@ pub async fn create_function(
         tracing: input.tracing_config.and_then(|t| t.mode).unwrap_or_else(|| "PassThrough".into()),
         log_group,
         json_log,
+        layers,
         revision_id: room.new_id(),
         modified_ms: ctx.time.0,
         state: Phase::Pending,
@@ -122,7 +124,6 @@ fn refuse_unserved(input: &CreateFunctionInput) -> Result<(), Error> {
         v.subnet_ids.as_ref().is_some_and(|s| !s.is_empty())
             || v.security_group_ids.as_ref().is_some_and(|s| !s.is_empty())
     });
-    let layers = input.layers.as_ref().is_some_and(|l| !l.is_empty());
     let dead_letter =
         input.dead_letter_config.as_ref().is_some_and(|d| d.target_arn.as_ref().is_some_and(|a| !a.is_empty()));
     let file_systems = input.file_system_configs.as_ref().is_some_and(|f| !f.is_empty());
@@ -130,7 +131,6 @@ fn refuse_unserved(input: &CreateFunctionInput) -> Result<(), Error> {
     let checks = [
         (image, "PackageType Image"),
         (vpc, "VpcConfig"),
-        (layers, "Layers"),
         (dead_letter, "DeadLetterConfig"),
         (file_systems, "FileSystemConfigs"),
         (snap_start, "SnapStart"),
@@ -227,7 +227,9 @@ pub async fn store_package(room: &Lambda, ctx: &Ctx, zip: Bytes) -> Result<Packa
 pub fn stored_bytes(room: &Lambda, region: &str) -> u64 {
     let all = room.registry.everything();
     let own = all.iter().filter(|e| e.record.region == region);
-    own.map(|e| e.record.latest.code_bytes + e.versions.values().map(|v| v.code_bytes).sum::<u64>()).sum()
+    let functions: u64 =
+        own.map(|e| e.record.latest.code_bytes + e.versions.values().map(|v| v.code_bytes).sum::<u64>()).sum();
+    functions + room.layers.stored_bytes(region)
 }
 
 /// Checks a package and computes what the API shows of it.
@@ -334,9 +336,8 @@ pub async fn delete_function(
             let gone = room.registry.remove(region, &name.name).await?.ok_or_else(|| room.missing(ctx, &name))?;
             room.ready.forget(region, &name.name);
             room.runtime.retire(&view::arn(ctx.account.as_str(), &gone.record, None), None);
-            let versions = gone.versions.values().map(|v| v.code_object.clone());
-            for object in versions.chain([gone.record.latest.code_object.clone()]) {
-                discard_unused(room, &object).await;
+            for version in gone.versions.values().map(|v| &**v).chain([&gone.record.latest]) {
+                discard_packages(room, version).await;
             }
             Ok(done())
         }
@@ -363,7 +364,7 @@ pub async fn delete_function(
             }
             if let Some(gone) = room.registry.remove_version(region, &name.name, number).await? {
                 room.ready.forget(region, &name.name);
-                discard_unused(room, &gone.code_object).await;
+                discard_packages(room, &gone).await;
             }
             Ok(done())
         }
@@ -374,9 +375,17 @@ fn uses(alias: &crate::model::Alias, version: &str) -> bool {
     alias.version == version || alias.weights.contains_key(version)
 }
 
-/// Discards a package that no version names any more.
+/// Discards what a version that is gone used, its code and layers, where nothing else does.
+pub async fn discard_packages(room: &Lambda, version: &Version) {
+    discard_unused(room, &version.code_object).await;
+    for layer in &version.layers {
+        discard_unused(room, &layer.object).await;
+    }
+}
+
+/// Discards a package that no version of a function or layer names any more.
 pub async fn discard_unused(room: &Lambda, object: &str) {
-    if !room.registry.uses_code(object) {
+    if !room.registry.uses_code(object) && !room.layers.uses(object) {
         room.code.discard(object).await;
     }
 }

@@ -6,6 +6,7 @@ pub mod event_invoke;
 pub mod event_source;
 pub mod function;
 pub mod invocation;
+pub mod layers;
 pub mod logging;
 pub mod permission;
 pub mod provisioned;

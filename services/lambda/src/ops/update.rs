@@ -86,7 +86,9 @@ pub async fn update_function_configuration(
         Some(config) => Some(super::logging::read(Some(config), Some((&held.log_group, &held.json_log)))?),
         None => None,
     };
-    change(room, ctx, &name, input.revision_id.as_deref(), |v| {
+    let layers = input.layers.map(|arns| super::layers::of_function(room, ctx, &arns)).transpose()?;
+    let changed = change(room, ctx, &name, input.revision_id.as_deref(), |v| {
+        set(&mut v.layers, layers);
         set(&mut v.role, input.role);
         set(&mut v.handler, input.handler);
         set(&mut v.description, input.description);
@@ -100,7 +102,11 @@ pub async fn update_function_configuration(
             (v.log_group, v.json_log) = (group, json);
         }
     })
-    .await
+    .await?;
+    for layer in &held.layers {
+        discard_unused(room, &layer.object).await;
+    }
+    Ok(changed)
 }
 
 fn set<T>(to: &mut T, from: Option<T>) {
@@ -119,7 +125,6 @@ fn refuse_unserved(input: &UpdateFunctionConfigurationInput) -> Result<(), Error
     refuse(&[
         (vpc, "VpcConfig"),
         (dead_letter, "DeadLetterConfig"),
-        (input.layers.as_ref().is_some_and(|l| !l.is_empty()), "Layers"),
         (input.file_system_configs.as_ref().is_some_and(|f| !f.is_empty()), "FileSystemConfigs"),
         (input.snap_start.as_ref().is_some_and(|s| s.apply_on.as_deref().is_some_and(|a| a != "None")), "SnapStart"),
         (input.kms_key_arn.as_ref().is_some_and(|k| !k.is_empty()), "KMSKeyArn"),

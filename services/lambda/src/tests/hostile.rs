@@ -64,7 +64,7 @@ async fn what_is_not_served_is_refused_by_name() {
         (CreateFunctionInput { code: bucket(), ..base() }, "S3"),
         (CreateFunctionInput { package_type: Some("Image".into()), ..base() }, "PackageType"),
         (CreateFunctionInput { vpc_config: Some(vpc()), ..base() }, "VpcConfig"),
-        (CreateFunctionInput { layers: Some(vec![layer]), ..base() }, "Layers"),
+        (CreateFunctionInput { layers: Some(vec![layer]), ..base() }, "does not exist"),
         (CreateFunctionInput { dead_letter_config: Some(queue()), ..base() }, "DeadLetterConfig"),
         (CreateFunctionInput { logging_config: Some(level()), ..base() }, "LogLevel"),
         (
