@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn the_scope_tells_the_service() {
         let head = |auth: Option<&str>, query: &str| Head {
-            headers: auth.map(|a| ("authorization".to_owned(), a.to_owned())).into_iter().collect(),
+            headers: auth.map(|a| ("authorization", a)).into_iter().collect(),
             query: query.to_owned(),
             ..Head::default()
         };

@@ -6,7 +6,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body as _, Frame, Incoming};
 use hyper::header::{HeaderName, HeaderValue};
-use squall_protocol::{Head, Reply};
+use squall_protocol::{Head, Headers, Reply};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -33,13 +33,14 @@ pub enum BodyError {
 
 /// Copies the head. HTTP/2's `:authority` becomes a `host` header, because signatures cover it.
 pub fn head(parts: &hyper::http::request::Parts) -> Result<Head, HeadError> {
-    let mut headers = Vec::with_capacity(parts.headers.len() + 1);
+    let bytes: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    let mut headers = Headers::with_capacity(parts.headers.len() + 1, bytes);
     for (name, value) in &parts.headers {
         let value = std::str::from_utf8(value.as_bytes()).map_err(|_| HeadError::Header)?;
-        headers.push((name.as_str().to_owned(), value.to_owned()));
+        headers.push(name.as_str(), value);
     }
     if let (Some(authority), false) = (parts.uri.authority(), parts.headers.contains_key("host")) {
-        headers.push(("host".to_owned(), authority.as_str().to_owned()));
+        headers.push("host", authority.as_str());
     }
     Ok(Head {
         method: parts.method.as_str().to_owned(),

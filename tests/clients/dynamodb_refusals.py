@@ -300,6 +300,25 @@ def test_queries_that_are_none():
     refused("Scan", consistent, "Consistent reads are not supported on global secondary indexes")
 
 
+def test_keys_are_scalars():
+    scalars = "Key attributes must be scalars; list random access '[]' and map lookup '.' are not allowed: "
+    key = {"a": {"S": "1"}, "b": {"S": "1"}}
+    one = {":c": {"N": "1"}}
+    get = {"TableName": RANGE, "Key": key}
+    refused("GetItem", {**get, "ProjectionExpression": "x.y, a[0]"}, f"{scalars}Key: a")
+    refused("GetItem", {**get, "ProjectionExpression": "c.d"}, f"{scalars}IndexKey: c")
+    refused("Scan", {"TableName": RANGE, "FilterExpression": "attribute_exists(b.x)"}, f"{scalars}Key: b")
+    condition = {"ConditionExpression": "b[1] = :c", "ExpressionAttributeValues": one}
+    refused("DeleteItem", {**get, **condition}, f"{scalars}Key: b")
+    refused("PutItem", {"TableName": RANGE, "Item": key, **condition}, f"{scalars}Key: b")
+    update = {**get, "ExpressionAttributeValues": one}
+    refused("UpdateItem", {**update, "UpdateExpression": "SET c.d = :c"}, f"{scalars}IndexKey: c")
+    mismatch = f"{INVALID}Type mismatch for Index Key c Expected: S Actual: N IndexName: byc"
+    refused("UpdateItem", {**update, "UpdateExpression": "SET c = :c"}, mismatch)
+    legacy = {**get, "AttributeUpdates": {"c": {"Action": "ADD", "Value": {"N": "1"}}}}
+    refused("UpdateItem", legacy, mismatch)
+
+
 def test_a_repeated_transaction_is_a_read():
     body = {
         "TransactItems": [{"Put": {"TableName": HASH, "Item": KEY}}],

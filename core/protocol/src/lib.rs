@@ -23,7 +23,7 @@ mod value;
 pub use codec::{decode, encode, encode_error};
 pub use convert::{FromValue, IntoValue};
 pub use error::{Fault, ServiceError};
-pub use http::{Head, Reply};
+pub use http::{Head, Headers, Reply};
 pub use route::{Route, RouteError, route};
 pub use schema::{Operation, Protocol, Service, Shape};
 pub use value::Value;

@@ -1,5 +1,7 @@
 //! A transaction applied to the model.
 
+use std::ops::Bound;
+
 use squall_store::engine::run_rule;
 use squall_store::{Check, Committed, Error, Handle, Key, Mutation, Result, Stamp, Txn, envelope, limits};
 use squall_types::Millis;
@@ -108,7 +110,7 @@ impl Run<'_> {
             return;
         }
         let now = self.now;
-        let rows = self.model.rows.range(from..to);
+        let rows = self.model.rows.range((Bound::Included(from.clone()), Bound::Excluded(to.clone())));
         let live = rows.filter(|(_, record)| squall_store::engine::is_live(record.expires, now));
         let keys: Vec<Key> = live.take(limit as usize).map(|(key, _)| key.clone()).collect();
         self.removed += keys.len() as u64;

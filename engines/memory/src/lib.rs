@@ -1,6 +1,6 @@
 //! The state engine in memory: the engine of `--state memory` and the oracle of the property tests.
 //!
-//! Shape: one [`Model`](model::Model) of ordered maps behind one mutex. A transaction is a pure function of the model,
+//! Shape: one [`Model`](model::Model) of ordered maps behind one lock. A transaction is a pure function of the model,
 //! the transaction and the time; what it changed is undone when a later part of it is refused. Nothing survives the
 //! process: `Durability` makes no difference here. Long ranges are read under the lock, bounded by their page.
 
@@ -9,6 +9,7 @@ mod dump;
 mod model;
 mod queues;
 mod read;
+mod rows;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
-use parking_lot::Mutex;
+use parking_lot::RwLock;
 use squall_store::engine::Signals;
 use squall_store::{
     Change, ClaimSpec, Claimed, Committed, Consistency, Error, Part, Queue, ReadOp, ReadOut, Record, Result, State,
@@ -35,7 +36,7 @@ const LOOK: Duration = Duration::from_millis(50);
 pub struct Memory(Arc<Inner>);
 
 struct Inner {
-    model: Mutex<Model>,
+    model: RwLock<Model>,
     clock: Arc<dyn Clock>,
     parts: Signals<Part>,
     queues: Signals<Queue>,
@@ -45,7 +46,7 @@ impl Memory {
     /// An empty state.
     pub fn new(clock: Arc<dyn Clock>) -> Memory {
         let (parts, queues) = (Signals::default(), Signals::default());
-        Memory(Arc::new(Inner { model: Mutex::default(), clock, parts, queues }))
+        Memory(Arc::new(Inner { model: RwLock::default(), clock, parts, queues }))
     }
 }
 
@@ -54,14 +55,14 @@ impl State for Memory {
     async fn read(&self, ops: Vec<ReadOp>, _: Consistency) -> Result<Vec<ReadOut>> {
         limits::read(&ops)?;
         let now = self.now();
-        let model = self.0.model.lock();
+        let model = self.0.model.read();
         Ok(ops.into_iter().map(|op| read::one(&model, op, now)).collect())
     }
 
     async fn commit(&self, txn: Txn) -> Result<Committed> {
         limits::txn(&txn)?;
         let now = self.now();
-        let mut model = self.0.model.lock();
+        let mut model = self.0.model.write();
         let committed = apply::txn(&mut model, txn, now);
         let touched = model.take_touched();
         drop(model);
@@ -78,7 +79,7 @@ impl State for Memory {
             let now = self.now();
             // No await follows a successful claim: what is leased is also handed over.
             let next_due = {
-                let mut model = self.0.model.lock();
+                let mut model = self.0.model.write();
                 let claimed = queues::claim(&mut model, queue, &spec, now);
                 if !claimed.is_empty() || now.0 >= deadline {
                     return Ok(claimed);
@@ -102,7 +103,7 @@ impl State for Memory {
                 let after = after?;
                 loop {
                     let mut changed = inner.parts.listen(part);
-                    let page = inner.model.lock().changes_after(part, after);
+                    let page = inner.model.read().changes_after(part, after);
                     match page {
                         Err(error) => return Some((vec![Err(error)], None)),
                         Ok(page) => {
@@ -120,7 +121,7 @@ impl State for Memory {
     }
 
     fn export(&self) -> BoxStream<'static, Result<Record>> {
-        let records = dump::export(&self.0.model.lock(), self.now());
+        let records = dump::export(&self.0.model.read(), self.now());
         stream::iter(records.into_iter().map(Ok)).boxed()
     }
 
@@ -130,7 +131,7 @@ impl State for Memory {
             import.record(record?)?;
         }
         let filled = import.finish()?;
-        let mut model = self.0.model.lock();
+        let mut model = self.0.model.write();
         if !model.is_empty() {
             return Err(Error::invalid("import into a state that is not empty"));
         }

@@ -7,6 +7,8 @@ use squall_store::engine::is_live;
 use squall_store::{Change, Error, Handle, Key, Part, Queue, Result, Row, Stamp};
 use squall_types::Millis;
 
+use crate::rows::Rows;
+
 /// Changes of one page of a watch.
 const WATCH_PAGE: usize = 256;
 /// Expired rows removed with each transaction: more than a transaction usually adds.
@@ -54,7 +56,7 @@ enum Undo {
 
 #[derive(Default)]
 pub(crate) struct Model {
-    pub rows: BTreeMap<Key, Record>,
+    pub rows: Rows,
     expiring: BTreeSet<(Millis, Key)>,
     pub entries: BTreeMap<u64, Entry>,
     pub due: BTreeSet<(Queue, Millis, u64)>,

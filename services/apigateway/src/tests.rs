@@ -179,7 +179,7 @@ impl World {
     /// One API call through the codecs.
     async fn call_in(&self, region: &str, method: &str, uri: &str, body: Json) -> (u16, Json) {
         let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
-        let head = Head { method: method.into(), path: path.into(), query: query.into(), headers: Vec::new() };
+        let head = Head { method: method.into(), path: path.into(), query: query.into(), ..Head::default() };
         let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
         let rooms: [Arc<dyn Room>; 2] = [Arc::new(RestRoom(self.room.clone())), Arc::new(HttpRoom(self.room.clone()))];
         let found = rooms.iter().find_map(|r| Some((r, route(r.service(), &head, &body).ok()?)));

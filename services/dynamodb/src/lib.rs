@@ -31,6 +31,7 @@ mod policy;
 pub mod request;
 mod room;
 pub mod rules;
+pub mod scalars;
 pub mod stream;
 pub mod table;
 pub mod tables;

@@ -125,7 +125,7 @@ fn header(member: &Member, head: &Head) -> Read {
     let mut named = head.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(member.wire));
     match &member.shape.kind {
         Kind::List { member: element, .. } => {
-            let all: Vec<&str> = named.map(|(_, v)| v.as_str()).collect();
+            let all: Vec<&str> = named.map(|(_, v)| v).collect();
             let list: Result<Vec<Value>, _> =
                 split_list(element, &all.join(",")).iter().map(|text| scalar::from_text(element, text)).collect();
             list.map(|l| (!l.is_empty()).then_some(Value::List(l)))
@@ -161,7 +161,7 @@ fn split_list(element: &Shape, text: &str) -> Vec<String> {
 fn prefixed(member: &Member, head: &Head) -> Read {
     let prefix = member.wire.to_ascii_lowercase();
     let rest = |name: &str| name.to_ascii_lowercase().strip_prefix(&prefix).map(str::to_owned);
-    let found = head.headers.iter().filter_map(|(name, v)| Some((rest(name)?, Value::Str(v.clone()))));
+    let found = head.headers.iter().filter_map(|(name, v)| Some((rest(name)?, Value::Str(v.to_owned()))));
     let mut out: Vec<(String, Value)> = found.collect();
     out.sort_by(|a, b| a.0.cmp(&b.0));
     out.dedup_by(|a, b| a.0 == b.0);

@@ -155,7 +155,8 @@ fn write_header(out: &mut String, name: &str, head: &RequestHead<'_>) {
 /// What is canonicalised beside the head.
 pub(super) struct Canonical<'a> {
     pub(super) service: &'a str,
-    pub(super) signed_headers: &'a [String],
+    /// Names in order, joined by semicolons.
+    pub(super) signed_headers: &'a str,
     pub(super) payload: &'a str,
     pub(super) presigned: bool,
 }
@@ -170,16 +171,11 @@ impl Canonical<'_> {
         out.push('\n');
         write_query(&mut out, head.query, self.presigned);
         out.push('\n');
-        for name in self.signed_headers {
+        for name in self.signed_headers.split(';') {
             write_header(&mut out, name, head);
         }
         out.push('\n');
-        for (index, name) in self.signed_headers.iter().enumerate() {
-            if index > 0 {
-                out.push(';');
-            }
-            out.push_str(name);
-        }
+        out.push_str(self.signed_headers);
         out.push('\n');
         out.push_str(self.payload);
         out

@@ -63,7 +63,8 @@ impl<'a> RequestHead<'a> {
 
 impl<'a> From<&'a Head> for RequestHead<'a> {
     fn from(head: &'a Head) -> Self {
-        let headers = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let mut headers = Vec::with_capacity(head.headers.len());
+        headers.extend(head.headers.iter());
         Self { method: &head.method, path: &head.path, query: &head.query, headers }
     }
 }

@@ -17,8 +17,8 @@ pub struct Parsed {
     pub region: String,
     /// Service of the scope.
     pub service: String,
-    /// Names of the signed headers, lower case, in the order given.
-    pub signed_headers: Vec<String>,
+    /// Names of the signed headers, lower case, in the order given, joined by semicolons.
+    pub signed_headers: String,
     /// Signature as sent, 64 hex digits.
     pub signature: String,
     /// Time of the signature, `YYYYMMDDTHHMMSSZ`.
@@ -222,8 +222,8 @@ impl Raw<'_> {
                 amz_date.get(..8).unwrap_or_default()
             )));
         }
-        let signed_headers: Vec<String> = self.signed_headers.split(';').map(str::to_ascii_lowercase).collect();
-        if !signed_headers.iter().any(|name| name == "host") {
+        let signed_headers = self.signed_headers.to_ascii_lowercase();
+        if !signed_headers.split(';').any(|name| name == "host") {
             return Err(Error::Scope(
                 "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.".into(),
             ));
@@ -339,7 +339,7 @@ fn parse_query(head: &RequestHead<'_>) -> Result<Parsed, Error> {
     };
     let mut parsed = raw.read(Error::QueryParameters)?;
     if is_s3(&parsed.service) {
-        let signed_header = parsed.signed_headers.iter().any(|name| name == "x-amz-content-sha256");
+        let signed_header = parsed.signed_headers.split(';').any(|name| name == "x-amz-content-sha256");
         let in_header = head.header("x-amz-content-sha256").filter(|_| signed_header);
         parsed.payload = match query.content_sha256.as_deref().or(in_header) {
             Some(declared) => s3_payload(declared)?,

@@ -82,11 +82,10 @@ fn sign_by(
     let mut whole = head.clone();
     whole.headers.retain(|(name, _)| added.iter().all(|(new, _)| new != name));
     whole.headers.extend(added.iter().map(|(name, value)| (*name, value.as_str())));
-    let signed_headers = signable(&whole);
-    let canonical = Canonical { service: scope.service, signed_headers: &signed_headers, payload, presigned: false };
+    let names = signable(&whole).join(";");
+    let canonical = Canonical { service: scope.service, signed_headers: &names, payload, presigned: false };
     let signature = signature(&canonical, &whole, &amz_date, credentials, scope, keys);
     let credential = credential(&amz_date, credentials, scope);
-    let names = signed_headers.join(";");
     added.push((
         "authorization",
         format!("{ALGORITHM} Credential={credential}, SignedHeaders={names}, Signature={signature}"),
@@ -100,6 +99,7 @@ pub fn presign(head: &RequestHead<'_>, credentials: &Credentials<'_>, scope: &Sc
     let amz_date = date::basic(scope.now.secs());
     let mut signed_headers = signable(head);
     signed_headers.retain(|name| name == "host" || name.starts_with("x-amz-"));
+    let signed_headers = signed_headers.join(";");
     let mut query = String::from(head.query);
     let mut add = |name: &str, value: &str| {
         if !query.is_empty() {
@@ -113,7 +113,7 @@ pub fn presign(head: &RequestHead<'_>, credentials: &Credentials<'_>, scope: &Sc
     add("X-Amz-Credential", &credential(&amz_date, credentials, scope));
     add("X-Amz-Date", &amz_date);
     add("X-Amz-Expires", &expires_secs.to_string());
-    add("X-Amz-SignedHeaders", &signed_headers.join(";"));
+    add("X-Amz-SignedHeaders", &signed_headers);
     if let Some(token) = credentials.session_token {
         add("X-Amz-Security-Token", token);
     }

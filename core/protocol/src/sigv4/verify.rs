@@ -96,7 +96,7 @@ fn check_signed_headers(parsed: &Parsed, head: &RequestHead<'_>) -> Result<(), E
     let unsigned = |name: &&str| {
         name.starts_with("x-amz-")
             && *name != "x-amz-content-sha256"
-            && !parsed.signed_headers.iter().any(|signed| signed == name)
+            && !parsed.signed_headers.split(';').any(|signed| signed == *name)
     };
     let mut names: Vec<String> =
         head.headers.iter().map(|(name, _)| *name).filter(unsigned).map(str::to_owned).collect();

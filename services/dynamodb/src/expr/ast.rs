@@ -201,6 +201,16 @@ pub enum Expr {
 }
 
 impl Expr {
+    /// The type, where it does not depend on the item.
+    pub fn kind(&self) -> Option<Kind> {
+        match self {
+            Expr::Value(value) => Some(value.kind()),
+            Expr::ListAppend(..) => Some(Kind::L),
+            Expr::Plus(..) | Expr::Minus(..) => Some(Kind::N),
+            Expr::Path(_) | Expr::IfNotExists(..) => None,
+        }
+    }
+
     fn visit<'c>(&'c self, see: &mut dyn FnMut(&'c Path)) {
         match self {
             Expr::Path(path) => see(path),

@@ -93,7 +93,7 @@ impl Parser<'_> {
         let second = self.term()?;
         let name = if sign == b'+' { "+" } else { "-" };
         for side in [&first, &second] {
-            if let Some(kind) = kind(side).filter(|k| *k != Kind::N) {
+            if let Some(kind) = side.kind().filter(|k| *k != Kind::N) {
                 self.wrong_type(name, kind);
             }
         }
@@ -146,7 +146,7 @@ impl Parser<'_> {
         let first = arguments.pop().unwrap_or_else(nothing);
         if name == "list_append" {
             for side in [&first, &second] {
-                if let Some(kind) = kind(side).filter(|k| *k != Kind::L) {
+                if let Some(kind) = side.kind().filter(|k| *k != Kind::L) {
                     self.wrong_type(&name, kind);
                 }
             }
@@ -158,15 +158,5 @@ impl Parser<'_> {
             return nothing();
         };
         Expr::IfNotExists(path, Box::new(second))
-    }
-}
-
-/// The type of a value, where it does not depend on the item.
-fn kind(expr: &Expr) -> Option<Kind> {
-    match expr {
-        Expr::Value(value) => Some(value.kind()),
-        Expr::ListAppend(..) => Some(Kind::L),
-        Expr::Plus(..) | Expr::Minus(..) => Some(Kind::N),
-        Expr::Path(_) | Expr::IfNotExists(..) => None,
     }
 }

@@ -9,7 +9,7 @@ use crate::room::DynamoDb;
 use crate::table::TableRef;
 use crate::throttle::Way;
 use crate::wire::{self, Fields, Output};
-use crate::{codec, policy, request, tables};
+use crate::{codec, policy, request, scalars, tables};
 use squall_protocol::Value as Wire;
 use squall_service::Ctx;
 use squall_store::{Consistency, Key, StateExt};
@@ -112,6 +112,7 @@ impl DynamoDb {
         if crate::item::has_duplicates(&rows) {
             return Err(Error::validation("Provided list of item keys contains duplicates"));
         }
+        scalars::check_projection(&table, paths.as_deref())?;
         let projection = paths.map(|paths| Projection::new(&paths));
         Ok(Part { named, table, keys, rows, projection, consistent, rest })
     }

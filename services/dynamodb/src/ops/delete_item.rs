@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::room::{DynamoDb, Plan};
 use crate::rules::{Change, Write};
 use crate::wire::{self, Fields, Output};
-use crate::{request, tables};
+use crate::{request, scalars, tables};
 use squall_protocol::Value as Wire;
 use squall_service::Ctx;
 use squall_store::Mutation;
@@ -34,6 +34,7 @@ impl DynamoDb {
         let blind = condition.is_none() && !old_wanted && wanted == Wanted::None;
         let plan = |table: crate::table::TableRef| {
             let key = table.schema.of_key(&item_key)?;
+            scalars::check_condition(&table, condition.as_ref())?;
             if blind && !table.needs_old() {
                 return Ok(Plan::Blind(Mutation::Delete(tables::item(table.id, &key))));
             }

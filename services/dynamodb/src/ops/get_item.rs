@@ -8,7 +8,7 @@ use crate::expr::project::Projection;
 use crate::room::DynamoDb;
 use crate::throttle::Way;
 use crate::wire::{self, Fields, Output};
-use crate::{codec, request, tables};
+use crate::{codec, request, scalars, tables};
 use squall_protocol::Value as Wire;
 use squall_service::Ctx;
 use squall_store::{Consistency, StateExt};
@@ -32,6 +32,7 @@ impl DynamoDb {
         let table = self.table(ctx, &named)?;
         self.admit_read(&table, None)?;
         let row_key = tables::item(table.id, &table.schema.of_key(&key)?);
+        scalars::check_projection(&table, paths.as_deref())?;
         let consistency = if consistent { Consistency::Strong } else { Consistency::Eventual };
         let row = self.deps.state.get_with(row_key, consistency).await?;
         let (item, bytes) = match row {

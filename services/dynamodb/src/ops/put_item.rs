@@ -8,7 +8,7 @@ use crate::request;
 use crate::room::{DynamoDb, Plan};
 use crate::rules::{self, Change, Write};
 use crate::wire::{self, Fields, Output};
-use crate::{codec, tables};
+use crate::{codec, scalars, tables};
 use squall_protocol::Value as Wire;
 use squall_service::Ctx;
 use squall_store::Mutation;
@@ -37,6 +37,7 @@ impl DynamoDb {
         let plan = |table: crate::table::TableRef| {
             let key = table.schema.of_item(&item)?;
             rules::check_put(&table, &item)?;
+            scalars::check_condition(&table, condition.as_ref())?;
             if blind && !table.needs_old() {
                 let value = codec::encode(&item).into();
                 return Ok(Plan::Blind(Mutation::Put { key: tables::item(table.id, &key), value, expires: None }));

@@ -10,7 +10,7 @@ use crate::expr::{ExprKind, parser};
 use crate::key::hash_bytes;
 use crate::room::DynamoDb;
 use crate::wire::Fields;
-use crate::{legacy, request};
+use crate::{legacy, request, scalars};
 use squall_protocol::Value as Wire;
 use squall_service::Ctx;
 
@@ -46,6 +46,7 @@ impl DynamoDb {
         let paths = request::projection(&mut fields, &mut scope)?.or(legacy_paths);
         scope.check_used()?;
         let table = self.table(ctx, &named)?;
+        scalars::check_projection(&table, paths.as_deref())?;
         let selection = Selection::new(table.clone(), &mut fields, paths, is_legacy)?;
         let schema = selection.index().map_or(&table.schema, |i| &i.schema);
         let keys = KeyRange::new(parts, schema)?;
@@ -56,6 +57,7 @@ impl DynamoDb {
                 "{what} can only contain non-primary key attributes: Primary key attribute: {name}"
             )));
         }
+        scalars::check_condition(&table, filter.as_ref())?;
         let range = selection.rows().range(&hash_bytes(&keys.hash), keys.range.as_ref());
         let reverse = fields.flag("ScanIndexForward") == Some(false);
         let mut request = selection.request(range, reverse, filter);

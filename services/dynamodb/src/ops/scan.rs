@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::expr::{ExprKind, parser};
 use crate::room::DynamoDb;
 use crate::wire::Fields;
-use crate::{legacy, request};
+use crate::{legacy, request, scalars};
 use squall_protocol::Value as Wire;
 use squall_service::Ctx;
 
@@ -40,6 +40,8 @@ impl DynamoDb {
         let paths = request::projection(&mut fields, &mut scope)?.or(legacy_paths);
         scope.check_used()?;
         let table = self.table(ctx, &named)?;
+        scalars::check_projection(&table, paths.as_deref())?;
+        scalars::check_condition(&table, filter.as_ref())?;
         let selection = Selection::new(table, &mut fields, paths, is_legacy)?;
         let range = selection.rows().segment(segment, total);
         let mut request = selection.request(range, false, filter);

@@ -9,7 +9,7 @@ use crate::room::DynamoDb;
 use crate::table::TableRef;
 use crate::throttle::Way;
 use crate::wire::{self, Fields, Output};
-use crate::{codec, request, tables};
+use crate::{codec, request, scalars, tables};
 use squall_protocol::Value as Wire;
 use squall_service::Ctx;
 use squall_store::{Consistency, Key, StateExt};
@@ -39,7 +39,8 @@ impl DynamoDb {
             scope.check_used()?;
             let table = self.table(ctx, &named)?;
             self.admit_read(&table, None)?;
-            match table.schema.of_key(&key) {
+            let fits = |key| scalars::check_projection(&table, paths.as_deref()).map(|()| key);
+            match table.schema.of_key(&key).and_then(fits) {
                 Ok(key) => {
                     keys.push(tables::item(table.id, &key));
                     reasons.push(Reason::none());

@@ -11,7 +11,7 @@ use crate::rules::{self, Change, Done, Write};
 use crate::table::TableRef;
 use crate::throttle::Way;
 use crate::wire::{Fields, Output};
-use crate::{codec, request, tables};
+use crate::{codec, request, scalars, tables};
 use sha2::{Digest, Sha256};
 use squall_protocol::Value as Wire;
 use squall_service::Ctx;
@@ -217,12 +217,14 @@ fn prepare(asked: &Asked, table: TableRef) -> Result<Write, Error> {
         }
         _ => table.schema.of_key(&asked.item)?,
     };
+    scalars::check_condition(&table, asked.condition.as_ref())?;
     let change = match &asked.verb {
         Verb::Put => Change::Put(asked.item.clone()),
         Verb::Delete => Change::Delete,
         Verb::Check => Change::Check,
         Verb::Update(update) => {
             request::check_key_untouched(update, &table.schema)?;
+            scalars::check_update(&table, update)?;
             Change::Update { key: asked.item.clone(), update: update.clone() }
         }
     };

@@ -7,10 +7,10 @@ use crate::error::Error;
 use crate::expr::ast::{Action, Update};
 use crate::expr::project::Projection;
 use crate::item::Item;
-use crate::request;
 use crate::room::{DynamoDb, Plan};
 use crate::rules::{Change, Done, Write};
 use crate::wire::{self, Fields, Output};
+use crate::{request, scalars};
 use squall_protocol::Value as Wire;
 use squall_service::Ctx;
 
@@ -38,6 +38,8 @@ impl DynamoDb {
         let plan = |table: crate::table::TableRef| {
             let key = table.schema.of_key(&item_key)?;
             request::check_key_untouched(&update, &table.schema)?;
+            scalars::check_update(&table, &update)?;
+            scalars::check_condition(&table, condition.as_ref())?;
             let change = Change::Update { key: item_key.clone(), update: update.clone() };
             Ok(Plan::Ruled(Write { table, key, condition: condition.clone(), change, old_on_failure }))
         };

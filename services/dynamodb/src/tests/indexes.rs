@@ -55,9 +55,12 @@ async fn indexes_follow_their_items() {
     assert_eq!(cloud.ok("Scan", json!({"TableName": "iii", "IndexName": "byg"})).await["Count"], 1);
     let mut wrong = update("b", "SET h = :h");
     wrong["ExpressionAttributeValues"] = json!({":h": {"S": "text"}});
+    let text = "ValidationException: One or more parameter values were invalid: Type mismatch for Index Key h Expected: N \
+                Actual: S IndexName: byg";
+    cloud.check("UpdateItem", wrong, Err(text)).await;
     let text =
         "ValidationException: The update expression attempted to update the secondary index key to unsupported type";
-    cloud.check("UpdateItem", wrong, Err(text)).await;
+    cloud.check("UpdateItem", update("b", "SET h = x"), Err(text)).await;
     let text = "ValidationException: One or more parameter values were invalid: Type mismatch for Index Key g Expected: S \
                 Actual: N IndexName: byg";
     cloud.check("PutItem", put("e", 1, json!({"g": {"N": "1"}})), Err(text)).await;
