@@ -89,23 +89,30 @@ impl Cloud {
         &self.languages
     }
 
-    /// Warm invokes of one echo function, by one caller and by sixty-four.
+    /// Warm invokes of one echo function, by so many callers; the figures' names begin with `prefix`.
     ///
     /// # Errors
     /// An operation failed, or the echo is not one.
-    pub async fn warm(&self, report: &mut Report, language: &Language, length: Duration) -> Result<()> {
+    pub async fn warm(
+        &self,
+        report: &mut Report,
+        language: &Language,
+        length: Duration,
+        prefix: &str,
+        callers: &[usize],
+    ) -> Result<()> {
         report.note(format!("lambda.{}: {}", language.name, language.runtime));
         let mut client = Client::connect(&self.target).await?;
         let name = self.create(&mut client, language).await?;
         active(&mut client, &name).await?;
         let path = invoke_path(&name);
-        for workers in [1, 64] {
+        for workers in callers.iter().copied() {
             // Long enough for an execution environment for each worker.
             let load = Load { workers, warmup: Duration::from_secs(2), length };
             let path = path.clone();
             let outcome =
                 load::run(load, &self.target, async move |client: &mut Client, _| invoke(client, &path).await);
-            outcome.await?.report(report, &format!("lambda.{}.c{workers}", language.name));
+            outcome.await?.report(report, &format!("{prefix}.{}.c{workers}", language.name));
         }
         Ok(())
     }

@@ -17,6 +17,7 @@ mod peers;
 mod report;
 mod server;
 mod start;
+mod state;
 mod stats;
 
 use anyhow::{Context as _, Result, ensure};
@@ -69,11 +70,13 @@ enum Part {
     Cold,
     /// Start of the server, and its idle memory.
     Start,
+    /// State engines: PostgreSQL by pgbench, by its engine and through the server, beside SQLite; only when named.
+    State,
 }
 
 impl Part {
     fn has(self, part: Part) -> bool {
-        self == part || (self == Part::All && part != Part::Growth)
+        self == part || (self == Part::All && !matches!(part, Part::Growth | Part::State))
     }
 }
 
@@ -107,6 +110,11 @@ async fn measure(options: &Options) -> Result<Report> {
             step("start");
             start::measure(&mut report, &server).await?;
         }
+        if options.part == Part::State {
+            step("state engines");
+            state::measure(&mut report, &server, &host, length).await?;
+            continue;
+        }
         if options.part == Part::Growth {
             step("growth");
             let cloud = Server::start(&server, tempfile::tempdir().context("make a data directory")?, "sqlite")?;
@@ -134,7 +142,7 @@ async fn measure(options: &Options) -> Result<Report> {
             for language in cloud.languages() {
                 if options.part.has(Part::Lambda) {
                     step(&format!("lambda, {}", language.runtime));
-                    cloud.warm(&mut report, language, length).await?;
+                    cloud.warm(&mut report, language, length, "lambda", &[1, 16]).await?;
                 }
                 if options.part.has(Part::Cold) {
                     step(&format!("cold, {}", language.runtime));

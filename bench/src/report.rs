@@ -13,6 +13,8 @@ enum Target {
     Least(f64),
     /// At most this many times the named floor's median.
     Multiple(f64, &'static str),
+    /// At least this share of the named figure's median.
+    Share(f64, &'static str),
 }
 
 /// The project's targets, by the figure's name.
@@ -40,6 +42,19 @@ const TARGETS: &[(&str, Target)] = &[
     ("cold.nodejs.p99_us", Target::Most(10_000.0)),
     ("cold.python.p50_us", Target::Most(3_000.0)),
     ("cold.python.p99_us", Target::Most(10_000.0)),
+    ("state.server.postgres.put_1k.c64.per_s", Target::Least(5_000.0)),
+    ("state.postgres.get.c1.per_s", Target::Share(0.5, "state.pgbench.select.c1.per_s")),
+    ("state.postgres.get.c16.per_s", Target::Share(0.5, "state.pgbench.select.c16.per_s")),
+    ("state.postgres.get.c64.per_s", Target::Share(0.5, "state.pgbench.select.c64.per_s")),
+    ("state.postgres.claim_10.c64.per_s", Target::Least(8_000.0)),
+    (
+        "state.server.postgres.lambda.nodejs.c1.p50_us",
+        Target::Multiple(1.1, "state.server.sqlite.lambda.nodejs.c1.p50_us"),
+    ),
+    (
+        "state.server.postgres.lambda.python.c1.p50_us",
+        Target::Multiple(1.1, "state.server.sqlite.lambda.python.c1.p50_us"),
+    ),
     ("start.fresh_ms", Target::Most(50.0)),
     ("start.again_ms", Target::Most(50.0)),
     ("start.idle_rss_mib", Target::Most(40.0)),
@@ -102,26 +117,38 @@ impl Report {
         Some(match target {
             Target::Most(limit) => Verdict { text: format!("<= {}", figure(*limit)), is_met: Some(median <= *limit) },
             Target::Least(limit) => Verdict { text: format!(">= {}", figure(*limit)), is_met: Some(median >= *limit) },
-            Target::Multiple(times, floor) => {
-                let limit = self.median(floor).map(|floor| floor * times);
-                let short = floor.trim_start_matches("floor.").trim_end_matches("_us");
-                let shown = limit.map(|limit| format!(" = {}", figure(limit))).unwrap_or_default();
-                Verdict { text: format!("<= {times} x {short}{shown}"), is_met: limit.map(|limit| median <= limit) }
-            }
+            Target::Multiple(times, floor) => self.compared("<=", times, floor, |limit| median <= limit),
+            Target::Share(share, other) => self.compared(">=", share, other, |limit| median >= limit),
         })
+    }
+
+    fn compared(&self, sign: &str, times: &f64, other: &str, holds: impl Fn(f64) -> bool) -> Verdict {
+        let limit = self.median(other).map(|value| value * times);
+        let short = other.trim_start_matches("floor.").trim_end_matches("_us").trim_end_matches(".per_s");
+        let shown = limit.map(|limit| format!(" = {}", figure(limit))).unwrap_or_default();
+        Verdict { text: format!("{sign} {times} x {short}{shown}"), is_met: limit.map(holds) }
+    }
+
+    /// Takes over another report's figures and notes.
+    pub fn append(&mut self, other: Report) {
+        for line in other.figures {
+            line.values.iter().for_each(|value| self.add(&line.name, *value));
+        }
+        other.notes.into_iter().for_each(|line| self.note(line));
     }
 
     /// The figures as a table for people.
     #[must_use]
     pub fn table(&self) -> String {
-        let mut out = format!("{:<28} {:>10} {:>10} {:>10}  target\n", "figure", "min", "median", "max");
+        let width = self.figures.iter().map(|line| line.name.len()).max().unwrap_or(0).max(28);
+        let mut out = format!("{:<width$} {:>10} {:>10} {:>10}  target\n", "figure", "min", "median", "max");
         for line in &self.figures {
             let Some(Spread { min, median, max }) = Spread::of(&line.values) else { continue };
             let (min, median, max) = (figure(min), figure(median), figure(max));
             let verdict = self.verdict(&line.name);
             let verdict = verdict.map(|v| format!("  {}  {}", v.text, v.word())).unwrap_or_default();
             // A String takes any text.
-            let _ = writeln!(out, "{:<28} {min:>10} {median:>10} {max:>10}{verdict}", line.name);
+            let _ = writeln!(out, "{:<width$} {min:>10} {median:>10} {max:>10}{verdict}", line.name);
         }
         for line in &self.notes {
             let _ = writeln!(out, "note: {line}");

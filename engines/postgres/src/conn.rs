@@ -154,6 +154,7 @@ impl Link {
         match error.code().map(SqlState::code) {
             Some(code) if code.starts_with("28") || code == "3D000" => OpenError::Login { shown, why },
             Some(_) => OpenError::Database { shown, why },
+            None if error.to_string().contains("TLS") => OpenError::Tls(format!("{shown}: {why}")),
             // The driver itself lacks a password that the server asks for.
             None if why.contains("password") || why.contains("authentication") => OpenError::Login { shown, why },
             None => OpenError::Unreachable { shown, why },

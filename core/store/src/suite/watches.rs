@@ -16,7 +16,7 @@ const STEPS: u64 = 60;
 const WRITERS: usize = TASKS;
 const WATCHERS: usize = 6;
 
-/// How many changes each part has in the end, as its writers say; and which numbers its watchers have passed.
+/// How many changes of each part were acknowledged, and how many writers are still at work.
 #[derive(Default)]
 struct Parts {
     written: [AtomicU64; PARTS as usize],
