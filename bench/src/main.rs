@@ -142,7 +142,7 @@ async fn measure(options: &Options) -> Result<Report> {
             for language in cloud.languages() {
                 if options.part.has(Part::Lambda) {
                     step(&format!("lambda, {}", language.runtime));
-                    cloud.warm(&mut report, language, length, "lambda", &[1, 16]).await?;
+                    cloud.warm(&mut report, language, length, "lambda", &[1, 64]).await?;
                 }
                 if options.part.has(Part::Cold) {
                     step(&format!("cold, {}", language.runtime));

@@ -8,6 +8,7 @@ mod fake;
 mod functions;
 mod hostile;
 mod invocation;
+mod layers;
 mod packages;
 mod permissions;
 mod provisioned;

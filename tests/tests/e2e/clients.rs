@@ -90,6 +90,11 @@ fn runtimes() {
 }
 
 #[test]
+fn boto3_layers() {
+    python("lambda_layers.py");
+}
+
+#[test]
 fn native_runtimes() {
     python("native_runtimes.py");
 }
