@@ -76,7 +76,7 @@ async fn work(state: Arc<dyn State>, mut dice: Dice, room: u64, next: Arc<Atomic
         let mut keys: Vec<Key> = (0..=dice.below(2))
             .map(|_| {
                 let number = turn * LISTS + dice.below(LISTS);
-                Key::new(if number % 2 == 0 { KV } else { IX }, room, 0).u64(number)
+                Key::new(if number.is_multiple_of(2) { KV } else { IX }, room, 0).u64(number)
             })
             .collect();
         keys.sort();
@@ -111,7 +111,7 @@ async fn by_rule(state: &Arc<dyn State>, id: u32, keys: &[Key], appends: &[Key],
             out.put(key.clone(), appended(list, id));
         }
         // What a refused transaction wrote must never be seen.
-        if id % 11 == 0 { Err(()) } else { Ok(lists) }
+        if id.is_multiple_of(11) { Err(()) } else { Ok(lists) }
     });
     match state.run::<Vec<List>, ()>(if lazy { txn.lazy() } else { txn }).await? {
         Ok(lists) => Ok(Some(keys.iter().cloned().zip(lists).collect())),

@@ -13,7 +13,7 @@ const BEGIN: i64 = 20;
 const STEPS: usize = 60;
 
 fn account(room: u64, n: u64) -> Key {
-    Key::new(if n % 2 == 0 { KV } else { IX }, room, 0).u64(n)
+    Key::new(if n.is_multiple_of(2) { KV } else { IX }, room, 0).u64(n)
 }
 
 fn accounts(room: u64) -> Vec<Key> {
