@@ -55,7 +55,7 @@ pub async fn measure(report: &mut Report, binary: &Binary, host: &Interpreters, 
     for (name, state) in [("sqlite", "sqlite".to_owned()), ("postgres", database.url("server"))] {
         let cloud = Server::start(binary, tempfile::tempdir().context("make a data directory")?, &state)?;
         ddb::measure(report, &cloud, &format!("state.server.{name}"), length).await?;
-        let functions = Cloud::prepare(&cloud, host).await?;
+        let functions = Cloud::prepare(&cloud, host, false).await?;
         for language in functions.languages() {
             functions.warm(report, language, length, &format!("state.server.{name}.lambda"), &[1]).await?;
         }

@@ -33,7 +33,7 @@ fn meter(state: Arc<dyn State>, clock: &Arc<ManualClock>) -> Meter {
 #[tokio::test]
 async fn usage_is_kept_by_the_hour_and_outlives_the_meter() {
     let clock = Arc::new(ManualClock::new(START));
-    let state: Arc<dyn State> = Arc::new(Memory::new(clock.clone()));
+    let state = squall_testkit_state::state(clock.clone());
     let first = meter(state.clone(), &clock);
     let (f, g) = (first.tally(&subject("f")), first.tally(&subject("g")));
     f.add(requests(1));
@@ -62,7 +62,7 @@ async fn usage_is_kept_by_the_hour_and_outlives_the_meter() {
 #[tokio::test]
 async fn tallies_that_nobody_holds_are_forgotten() {
     let clock = Arc::new(ManualClock::new(START));
-    let meter = meter(Arc::new(Memory::new(clock.clone())), &clock);
+    let meter = meter(squall_testkit_state::state(clock.clone()), &clock);
     meter.tally(&subject("f")).add(requests(1));
     let held = meter.tally(&subject("g"));
     meter.flush().await.expect("written");
@@ -131,7 +131,7 @@ async fn a_lost_answer_and_an_absent_engine_count_once() {
 #[tokio::test]
 async fn many_subjects_are_written_in_several_batches() {
     let clock = Arc::new(ManualClock::new(START));
-    let meter = meter(Arc::new(Memory::new(clock.clone())), &clock);
+    let meter = meter(squall_testkit_state::state(clock.clone()), &clock);
     for i in 0..500 {
         meter.tally(&subject(&format!("f{i}"))).add(requests(1));
     }

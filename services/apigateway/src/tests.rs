@@ -17,7 +17,6 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::{Value as Json, json};
 use squall_engine_files::MemoryObjects;
-use squall_engine_memory::Memory;
 use squall_protocol::{Head, Reply, ServiceError, constraint, decode, encode, encode_error, route};
 use squall_service::{
     Access, AccessDenied, Caller, Credential, CredentialError, Ctx, Deps, Front as _, HttpRequest, Identity,
@@ -143,7 +142,7 @@ impl World {
     async fn new() -> Self {
         let clock = Arc::new(ManualClock::new(Millis(1_769_860_800_123)));
         let deps = Deps {
-            state: Arc::new(Memory::new(clock.clone())),
+            state: squall_testkit_state::state(clock.clone()),
             objects: Arc::new(MemoryObjects::default()),
             clock: clock.clone(),
             random: Arc::new(Repeating::default()),

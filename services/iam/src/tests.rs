@@ -10,7 +10,6 @@ mod sessions;
 
 use crate::Iam;
 use squall_engine_files::MemoryObjects;
-use squall_engine_memory::Memory;
 use squall_protocol::{FromValue, IntoValue, ServiceError};
 use squall_service::{Access, AccessDenied, Ctx, Deps, Identity as _, Principal};
 use squall_types::{AccountId, Clock, ManualClock, Millis, Region, SystemRandom};
@@ -34,7 +33,7 @@ impl Cloud {
     async fn new() -> Self {
         let clock = Arc::new(ManualClock::new(START));
         let deps = Deps {
-            state: Arc::new(Memory::new(clock.clone() as Arc<dyn Clock>)),
+            state: squall_testkit_state::state(clock.clone()),
             objects: Arc::new(MemoryObjects::default()),
             clock: clock.clone(),
             random: Arc::new(SystemRandom),

@@ -25,7 +25,6 @@ use bytes::Bytes;
 use fake::Fake;
 use parking_lot::Mutex;
 use squall_engine_files::MemoryObjects;
-use squall_engine_memory::Memory;
 use squall_protocol::{FromValue, IntoValue, ServiceError};
 use squall_runtime::{EndpointServer, Runtime, Source};
 use squall_service::{
@@ -116,7 +115,7 @@ impl Cloud {
         let clock = Arc::new(ManualClock::new(START));
         let objects = Arc::new(MemoryObjects::default());
         let deps = Deps {
-            state: Arc::new(Memory::new(clock.clone() as Arc<dyn Clock>)),
+            state: squall_testkit_state::state(clock.clone()),
             objects: objects.clone(),
             clock: clock.clone(),
             random: Arc::new(SystemRandom),
@@ -135,7 +134,7 @@ impl Cloud {
     async fn reopened(self) -> Self {
         // The copy is cut before the old room gets another turn; what it still does then touches nothing of the new one.
         let records = self.deps.state.export();
-        let state = Arc::new(Memory::new(self.clock.clone() as Arc<dyn Clock>));
+        let state = squall_testkit_state::state(self.clock.clone());
         self.room.runtime.shutdown(Duration::ZERO).await;
         squall_store::State::import(&*state, records).await.expect("a copy");
         let deps = Deps { state, ..self.deps };

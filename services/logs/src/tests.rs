@@ -5,7 +5,6 @@ mod hostile;
 use crate::Logs;
 use crate::api::*;
 use squall_engine_files::MemoryObjects;
-use squall_engine_memory::Memory;
 use squall_protocol::ServiceError;
 use squall_service::{Ctx, Deps, LogEvent, LogSink as _, Principal};
 use squall_types::{AccountId, Clock, ManualClock, Millis, Region, SystemRandom};
@@ -26,7 +25,7 @@ impl Fixture {
     async fn new() -> Self {
         let clock = Arc::new(ManualClock::new(Millis(NOW)));
         let deps = Deps {
-            state: Arc::new(Memory::new(clock.clone())),
+            state: squall_testkit_state::state(clock.clone()),
             objects: Arc::new(MemoryObjects::default()),
             clock: clock.clone(),
             random: Arc::new(SystemRandom),

@@ -1,4 +1,4 @@
-//! The room over the memory engine, spoken to in JSON through the wire layer.
+//! The room over the engine that the tests are asked to run on, spoken to in JSON through the wire layer.
 
 mod atomic;
 mod backups;
@@ -19,7 +19,6 @@ mod transactions;
 use crate::room::DynamoDb;
 use serde_json::{Value as Json, json};
 use squall_engine_files::MemoryObjects;
-use squall_engine_memory::Memory;
 use squall_protocol::{Head, Route, constraint, decode, encode, encode_error};
 use squall_service::{Access, Ctx, Deps, Principal, Room};
 use squall_store::State;
@@ -37,7 +36,7 @@ pub(super) struct Cloud {
 
 impl Cloud {
     pub(super) async fn new() -> Cloud {
-        Cloud::over(|clock| Arc::new(Memory::new(clock))).await
+        Cloud::over(|clock| squall_testkit_state::state(clock)).await
     }
 
     /// A room over the engine that `open` gives.
