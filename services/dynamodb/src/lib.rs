@@ -23,6 +23,7 @@ pub mod expr;
 pub mod features;
 pub mod item;
 pub mod key;
+mod layout;
 pub mod legacy;
 pub mod number;
 mod ops;

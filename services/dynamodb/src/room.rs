@@ -4,6 +4,7 @@ use crate::capacity::Spent;
 use crate::catalog::Catalog;
 use crate::config::Options;
 use crate::error::Error;
+use crate::layout;
 use crate::ops::{self, no_global_table};
 use crate::policy;
 use crate::rules::{Done, Write};
@@ -73,6 +74,7 @@ impl DynamoDb {
     /// # Errors
     /// The state cannot be read.
     pub async fn open_with(deps: Deps, options: Options) -> Result<Arc<DynamoDb>, Error> {
+        layout::migrate(deps.state.as_ref()).await?;
         let catalog = Catalog::load(deps.state.clone()).await?;
         let streams = Streams::load(deps.state.as_ref()).await?;
         let closings = watch::Sender::new(());

@@ -17,6 +17,9 @@ use std::sync::Arc;
 pub struct Table {
     /// Resource id in the keys of its rows; never reused.
     pub id: u64,
+    /// How its rows are laid out; see `layout.rs`. Earlier versions did not say.
+    #[serde(default)]
+    pub layout: u32,
     /// `TableId`, a UUID.
     pub uuid: String,
     /// Name.

@@ -5,6 +5,7 @@ use super::streams::setting;
 use crate::api;
 use crate::error::Error;
 use crate::features::ResourcePolicy;
+use crate::layout::LAYOUT;
 use crate::policy::{check_table_name, table_name};
 use crate::room::{DynamoDb, refusal};
 use crate::table::{Billing, Index, OpenTable, Table, TableRef};
@@ -81,6 +82,7 @@ impl DynamoDb {
         super::tags::add(&mut tags, input.tags.as_deref().unwrap_or_default())?;
         Ok(Table {
             id: 0,
+            layout: LAYOUT,
             uuid: self.deps.random.uuid(),
             name: name.to_owned(),
             region: ctx.region.as_str().to_owned(),

@@ -4,6 +4,7 @@ use super::definition::invalid;
 use crate::api;
 use crate::error::Error;
 use crate::features::{Restore, Restoring};
+use crate::layout::LAYOUT;
 use crate::policy::{check_table_name, table_name};
 use crate::room::DynamoDb;
 use crate::table::{Billing, Capacity, Index, Table};
@@ -146,6 +147,7 @@ impl DynamoDb {
         let used = |name: &str| source.schema.has(name) || indexes.iter().any(|i| i.schema.has(name));
         let table = Table {
             id: ids::allocate(state).await?,
+            layout: LAYOUT,
             uuid: self.deps.random.uuid(),
             arn: ctx.arn("dynamodb", &format!("table/{name}")),
             name: name.clone(),

@@ -5,6 +5,7 @@ mod backups;
 mod expressions;
 mod indexes;
 mod items;
+mod layout;
 mod model;
 mod naive;
 mod programs;
