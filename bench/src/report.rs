@@ -214,10 +214,10 @@ mod tests {
 
     #[test]
     fn the_table_shows_spread_target_and_verdict() {
-        let name = "lambda.python.c16.per_s";
-        let table = report(&[(name, 5_900.0), (name, 6_100.0), (name, 7_000.0)]).table();
+        let name = "lambda.python.c64.per_s";
+        let table = report(&[(name, 9_900.0), (name, 10_100.0), (name, 11_000.0)]).table();
         let line = table.lines().find(|line| line.starts_with(name)).expect("a line");
         let words: Vec<&str> = line.split_whitespace().collect();
-        assert_eq!(words, [name, "5900", "6100", "7000", ">=", "6000", "met"]);
+        assert_eq!(words, [name, "9900", "10100", "11000", ">=", "10000", "met"]);
     }
 }
