@@ -99,8 +99,9 @@ def test_refusals_are_worded_as_by_aws():
     name, arn = publish(WORD)
     fails("ResourceNotFoundException", "The resource you requested does not exist.", fn.get_layer_version, LayerName=name, VersionNumber=9)
     fails("InvalidParameterValueException", "Layer Version Cannot be less than 1", fn.get_layer_version, LayerName=name, VersionNumber=0)
-    fails("ValidationException", "~2 validation errors detected: Value '\\[x\\]' at 'compatibleRuntimes'.*'\\[y\\]' at 'compatibleArchitectures'.*",
-          publish, WORD, CompatibleRuntimes=["x"], CompatibleArchitectures=["y"])
+    fails("ValidationException", "~1 validation error detected: Value '\\[x\\]' at 'compatibleRuntimes'.*", publish, WORD, CompatibleRuntimes=["x"])
+    fails("ValidationException", "~1 validation error detected: Value '\\[y\\]' at 'compatibleArchitectures'.*", publish, WORD,
+          CompatibleArchitectures=["y"])
     fails("InvalidParameterValueException", None, fn.publish_layer_version, LayerName=name, Content={"ZipFile": b"x"})
     make = lambda layers: kit.function(USE, Layers=layers)
     fails("InvalidParameterValueException", "Cannot reference more than 5 layers.", make, [f"{arn[:-2]}{n}:1" for n in range(6)])
