@@ -185,7 +185,16 @@ async fn a_runtime_that_crashes_in_a_fork_is_executed(world: &World, runtime: &s
     assert_eq!(answer.json()["errorType"], "Runtime.ExitError", "{runtime}: {}", answer.text());
     let log = world.logs.of(&f.name).join("\n");
     assert!(log.contains("ended by signal: aborted. Further environments of this function start without it."), "{log}");
-    assert_eq!(world.invoke(&f, "{}").await.text(), "false", "{runtime}");
+    let mut is_fork = world.invoke(&f, "{}").await.text();
+    for _ in 0..3 {
+        if is_fork == "false" {
+            break;
+        }
+        // A fork that was started beside the first, before it crashed, still serves: it crashes as well.
+        world.invoke(&f, "{\"crash\":true}").await;
+        is_fork = world.invoke(&f, "{}").await.text();
+    }
+    assert_eq!(is_fork, "false", "{runtime}");
     // Others are forked as before.
     assert_eq!(world.once(runtime, "index.handler", &[("index.js", code)], "{}").await.text(), "true", "{runtime}");
 }
