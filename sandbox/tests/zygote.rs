@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Lab, finish, forked, zygote};
-use squall_sandbox::{Level, ZygoteSpec};
+use squall_sandbox::{Level, Mount, ZygoteSpec};
 
 #[tokio::test]
 async fn a_fork_is_a_worker_like_any_other() {
@@ -107,6 +107,36 @@ async fn a_zygote_that_hangs_is_ended() {
     assert!(error.contains("it does not answer"), "{error}");
     assert_eq!(zygote.gone().await, "it does not answer");
     assert_eq!(lab.run(lab.shell("echo fine")).await.0, "fine\n");
+}
+
+#[tokio::test]
+async fn sandboxes_given_up_while_a_zygote_forks_into_them_do_not_stop_it() {
+    let lab = Lab::start(Level::Full, 0).await;
+    let zygote = zygote(&lab).await;
+    for _ in 0..20 {
+        zygote.stock(16);
+        while lab.sandbox.stats().ready < 4 {
+            tokio::task::yield_now().await;
+        }
+        zygote.stock(0);
+        let (text, exit) = lab.run(forked(&lab, &zygote, "print('here'); sys.stdout.flush(); os._exit(0)")).await;
+        assert_eq!((text.as_str(), exit.code), ("here\n", Some(0)));
+    }
+    assert!(zygote.is_alive());
+}
+
+#[tokio::test]
+async fn a_mount_that_fails_while_a_zygote_forks_does_not_stop_it() {
+    let lab = Lab::start(Level::Full, 2).await;
+    let zygote = zygote(&lab).await;
+    for _ in 0..20 {
+        let mut broken = forked(&lab, &zygote, "os._exit(0)");
+        broken.mounts.push(Mount { host: lab.dir.path().join("gone"), inside: "/opt/x".into() });
+        lab.sandbox.spawn(broken).await.err().expect("refused");
+        let (text, _) = lab.run(forked(&lab, &zygote, "print('here'); sys.stdout.flush(); os._exit(0)")).await;
+        assert_eq!(text, "here\n");
+    }
+    assert!(zygote.is_alive());
 }
 
 #[tokio::test]

@@ -292,6 +292,8 @@ static int fork_worker(struct request *r) {
     while (waitpid(child, &status, __WALL) < 0 && errno == EINTR) {
     }
     if (fork_errno) tell_failure(r->fds[REPORT], STEP_FORK, fork_errno);
+    /* Killed with its sandbox, perhaps inside fork: locks of the C library would stay taken for ever, and the next fork hang. */
+    if (WIFSIGNALED(status)) _exit(1);
     return 0;
 }
 

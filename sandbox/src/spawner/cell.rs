@@ -23,6 +23,9 @@ pub(super) enum Phase {
     /// It has its specification and has not executed the program yet; the number is the request's.
     Starting(u64),
     Running,
+    /// Of no use any more, but its zygote is forking into it: killing what is between the two would leave the zygote with locks
+    /// that nobody holds. It is killed when the fork is made.
+    Doomed,
 }
 
 /// What the stage said.

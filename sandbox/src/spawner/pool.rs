@@ -288,6 +288,10 @@ impl Pool {
         match (phase, said) {
             (_, Said::Nothing) => {}
             (Phase::Preparing, Said::Ready) => self.on_ready(number),
+            (Phase::Doomed, _) => {
+                self.fork_waits(number);
+                self.on_broken(number, phase, String::new());
+            }
             (Phase::Starting(seq), Said::Closed) if !is_fork => self.on_started(number, seq),
             (Phase::Starting(seq), Said::Started) => self.on_started(number, seq),
             (Phase::Starting(_) | Phase::Ready, Said::Waiting) => self.fork_waits(number),
@@ -334,10 +338,15 @@ impl Pool {
 
     /// The stage failed or died before the program: tell whoever waits for it; its death is handled when it comes.
     pub(super) fn on_broken(&mut self, number: u64, phase: Phase, reason: String) {
+        let is_forking = self.is_forking(number);
         let Some(cell) = self.cells.get_mut(&number) else { return };
-        cell.kill();
-        if let Some(ctl) = cell.ctl.take() {
-            self.poll.remove(ctl.as_fd());
+        if is_forking {
+            cell.phase = Phase::Doomed;
+        } else {
+            cell.kill();
+            if let Some(ctl) = cell.ctl.take() {
+                self.poll.remove(ctl.as_fd());
+            }
         }
         let tmp_bytes = cell.tmp_bytes;
         let stocked = cell.fork.as_ref().filter(|_| phase == Phase::Ready && !reason.is_empty()).map(|f| f.zygote);
@@ -347,11 +356,13 @@ impl Pool {
             zygote.stock = 0;
         }
         self.ready.retain(|n| *n != number);
-        self.fork_over(number);
+        if !is_forking {
+            self.fork_over(number);
+        }
         match phase {
             Phase::Starting(seq) => self.refuse(seq, reason),
             Phase::Preparing => self.prepare_failed(tmp_bytes, reason),
-            Phase::Ready | Phase::Running => {}
+            Phase::Ready | Phase::Running | Phase::Doomed => {}
         }
     }
 

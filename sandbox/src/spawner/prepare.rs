@@ -152,11 +152,13 @@ fn gifts<'a>(ctl: &'a OwnedFd, made: &'a Made, pipes: &'a Pipes) -> Vec<Borrowed
     first.into_iter().chain(rest.map(AsFd::as_fd)).collect()
 }
 
-/// Says why and leaves.
+/// Says why and leaves, when the spawner has let go: the end of the stage is the end of the sandbox, into which a zygote may be
+/// forking at this moment.
 pub(super) fn fail(ctl: &OwnedFd, text: &str) -> ! {
     let mut packet = vec![SAYS_ERROR];
     packet.extend(text.bytes().take(4096));
     let _ = socket::send(ctl.as_fd(), &packet, &[]);
+    while let Ok(Some(_)) = socket::receive(ctl.as_fd(), &mut packet) {}
     process::exit(127)
 }
 

@@ -124,6 +124,12 @@ impl Pool {
         }
     }
 
+    /// Whether a zygote is forking into a sandbox right now, as far as is known.
+    pub(super) fn is_forking(&self, cell: u64) -> bool {
+        let asked = self.cells.get(&cell).and_then(|c| c.fork.as_ref()).filter(|f| !f.is_waiting && f.packet.is_empty());
+        asked.is_some_and(|f| self.zygotes.contains_key(&f.zygote))
+    }
+
     /// Whether a prepared sandbox has a fork of this zygote in it.
     pub(super) fn holds(&self, cell: u64, zygote: u64) -> bool {
         self.cells.get(&cell).and_then(|c| c.fork.as_ref()).is_some_and(|f| f.zygote == zygote)
