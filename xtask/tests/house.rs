@@ -24,7 +24,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("deploy", &["core/*"]),
     ("testkit", &["*"]),
     ("tests", &["*"]),
-    ("bench", &["core/types", "core/protocol"]),
+    ("bench", &["core/types", "core/protocol", "core/store", "engines/*", "testkit"]),
     ("app", &["*"]),
     ("xtask", &[]),
 ];
