@@ -152,10 +152,10 @@ pub async fn import(args: Import) -> Result<ExitCode> {
     // Before anything is made or moved.
     file::check_file(&args.file, None)?;
     let lock = engine::take(&settings.data)?;
-    if args.replace {
-        if let Some(folder) = engine::set_aside(&settings)? {
-            say(&format!("what was there lies in {}", folder.display()));
-        }
+    if args.replace
+        && let Some(folder) = engine::set_aside(&settings)?
+    {
+        say(&format!("what was there lies in {}", folder.display()));
     }
     let engine = Engine::open(&settings, lock).await?;
     let filled = take_in(&engine, &settings, &args.file).await;
