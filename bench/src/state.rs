@@ -48,7 +48,7 @@ select k, v, ver from bench_kv where k = int8send(:n);
 pub async fn measure(report: &mut Report, binary: &Binary, host: &Interpreters, length: Duration) -> Result<()> {
     ensure!(postgres_bin().is_some(), "part `state` needs PostgreSQL 15 or newer: apt-get install postgresql");
     let database = Database::start_with(PostgresOptions { is_durable: true, ..PostgresOptions::default() });
-    report.note(format!("PostgreSQL {}", pg(&database, "postgres", &["--version"])?.trim()));
+    report.note(pg(&database, "postgres", &["--version"])?.trim().to_owned());
     pgbench(report, &database, length)?;
     let url = database.url("engine");
     engines(report, url, length)?;

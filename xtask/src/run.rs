@@ -14,13 +14,30 @@ pub struct TestArgs {
     /// Installs nothing and leaves out the end-to-end tests (the package in tests/).
     #[arg(long)]
     quick: bool,
-    /// The state engine under the servers of the end-to-end tests.
+    /// The state engine under rooms' tests and under the servers of the end-to-end tests. Without it: rooms on all three
+    /// engines, end-to-end tests on sqlite, and a part of them on postgres and memory too.
     #[arg(long, value_parser = ["sqlite", "memory", "postgres"])]
     state: Option<String>,
     /// Further arguments of `cargo test`, such as `-p squall-dynamodb` in place of the whole workspace, or `-- NAME`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     cargo: Vec<OsString>,
 }
+
+/// Crates whose tests open a state that they are given.
+const ROOMS: [&str; 6] =
+    ["squall-meter", "squall-iam", "squall-logs", "squall-lambda", "squall-dynamodb", "squall-apigateway"];
+/// End-to-end tests that run on every engine each time: what reads and writes most kinds of state, streams and queues
+/// included, and what restarts servers. All of them on one engine: `cargo xtask test --state ENGINE`.
+const EVERYWHERE: [&str; 8] = [
+    "boto3_dynamodb",
+    "boto3_lambda_api",
+    "boto3_iam_sts",
+    "boto3_logs",
+    "boto3_http_apis",
+    "crash",
+    "everything_outlives_a_restart",
+    "deploy::",
+];
 
 /// Runs the tests; the last line counts them. Answers whether all passed.
 pub fn test(root: &Path, args: &TestArgs) -> Result<bool> {
@@ -36,7 +53,7 @@ pub fn test(root: &Path, args: &TestArgs) -> Result<bool> {
         succeed(cargo(root).args(["build", "--bins", "--workspace"]))?;
     }
     let mut command = cargo(root);
-    command.args(["test", "--no-fail-fast"]).envs(vars);
+    command.args(["test", "--no-fail-fast"]).envs(vars.clone());
     command.envs(args.state.iter().map(|state| ("SQUALL_TEST_STATE", state)));
     if !picks {
         command.arg("--workspace");
@@ -44,7 +61,15 @@ pub fn test(root: &Path, args: &TestArgs) -> Result<bool> {
             command.args(["--exclude", "squall-tests"]);
         }
     }
-    let (tally, is_success) = counted(command.args(&args.cargo))?;
+    let (mut tally, mut is_success) = counted(command.args(&args.cargo))?;
+    if !args.quick && args.state.is_none() && args.cargo.is_empty() {
+        for mut further in further(root) {
+            let (more, is_good) = counted(further.envs(vars.clone()))?;
+            tally.passed += more.passed;
+            tally.failed += more.failed;
+            is_success &= is_good;
+        }
+    }
     if !is_success && tally.failed == 0 {
         eprintln!("xtask: a test program did not build or did not finish; see above");
     }
@@ -77,6 +102,24 @@ pub fn soak(root: &Path, args: &SoakArgs) -> Result<bool> {
     let (tally, is_success) = counted(&mut command)?;
     println!("soak: {} passed, {} failed", tally.passed, tally.failed);
     Ok(is_success && tally.failed == 0)
+}
+
+/// The runs on other engines than the default ones: rooms' own tests come with memory, end-to-end tests with sqlite.
+fn further(root: &Path) -> Vec<Command> {
+    let mut runs = Vec::new();
+    for state in ["sqlite", "postgres"] {
+        let mut rooms = cargo(root);
+        rooms.args(["test", "--no-fail-fast", "--lib"]).args(ROOMS.iter().flat_map(|room| ["-p", room]));
+        rooms.env("SQUALL_TEST_STATE", state);
+        runs.push(rooms);
+    }
+    for state in ["postgres", "memory"] {
+        let mut clients = cargo(root);
+        clients.args(["test", "--no-fail-fast", "-p", "squall-tests", "--test", "e2e", "--"]).args(EVERYWHERE);
+        clients.env("SQUALL_TEST_STATE", state);
+        runs.push(clients);
+    }
+    runs
 }
 
 /// Everything that must hold before a change lands.

@@ -126,7 +126,8 @@ impl Pool {
 
     /// Whether a zygote is forking into a sandbox right now, as far as is known.
     pub(super) fn is_forking(&self, cell: u64) -> bool {
-        let asked = self.cells.get(&cell).and_then(|c| c.fork.as_ref()).filter(|f| !f.is_waiting && f.packet.is_empty());
+        let asked =
+            self.cells.get(&cell).and_then(|c| c.fork.as_ref()).filter(|f| !f.is_waiting && f.packet.is_empty());
         asked.is_some_and(|f| self.zygotes.contains_key(&f.zygote))
     }
 

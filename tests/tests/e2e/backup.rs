@@ -105,7 +105,8 @@ fn one_server_per_data_directory() {
     assert_eq!(server.health()["status"], "ok", "the first one goes on");
 }
 
-fn sqlite(state: &Path, statement: &str) {
+/// Runs a statement on the state of a server that has ended.
+pub fn sqlite(state: &Path, statement: &str) {
     let program =
         "import sqlite3, sys\nc = sqlite3.connect(sys.argv[1])\nc.execute(sys.argv[2])\nc.commit()\nc.close()";
     run(Command::new(python()).args(["-c", program]).arg(state).arg(statement)).ok();

@@ -125,6 +125,52 @@ fn a_disk_without_space_at_the_start_is_named() {
 }
 
 #[test]
+fn damaged_pages_are_never_served() {
+    const BYTES: usize = 900;
+    let mut server = Server::start_with(Options { state: Some("sqlite".into()), ..Options::default() });
+    let customer = Customer::of(&server);
+    customer.make_table("items");
+    for n in 0..600 {
+        assert_eq!(put(&customer, &format!("item-{n}-"), BYTES), 200);
+    }
+    assert_eq!(server.stop(), Some(0));
+    let state = server.data().join("state.db");
+    // What lies in the log comes into the file.
+    crate::backup::sqlite(&state, "pragma wal_checkpoint(truncate)");
+    let whole = fs::read(&state).expect("the state");
+    let mut bad = whole.clone();
+    // Pages in the middle, which hold items.
+    let middle = whole.len() / 2 / 4096 * 4096;
+    bad[middle..middle + 8 * 4096].fill(0x5a);
+    fs::write(&state, &bad).expect("damage it");
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| server.restart())) {
+        Ok(()) => {
+            let customer = Customer::of(&server);
+            let (mut right, mut refused) = (0, 0);
+            for n in 0..600 {
+                match get(&customer, &format!("item-{n}-"), BYTES) {
+                    Some(true) => right += 1,
+                    Some(false) => panic!("item {n} is not served, and no error says why"),
+                    None => refused += 1,
+                }
+            }
+            println!("{right} items served, {refused} refused");
+            assert!(refused > 0, "the damage was met");
+            assert!(server.log().contains("malformed"), "the server's log names the cause: {}", server.log());
+            assert_eq!(server.stop(), Some(0));
+        }
+        Err(_) => assert!(server.log().contains("state.db"), "a refusal names the file: {}", server.log()),
+    }
+    for name in ["state.db-wal", "state.db-shm"] {
+        let _ = fs::remove_file(server.data().join(name));
+    }
+    fs::write(&state, &whole).expect("mend it");
+    server.restart();
+    let customer = Customer::of(&server);
+    assert!((0..600).all(|n| get(&customer, &format!("item-{n}-"), BYTES) == Some(true)), "a whole file serves again");
+}
+
+#[test]
 fn a_damaged_log_ends_where_the_damage_begins() {
     const BYTES: usize = 900;
     let mut server = Server::start_with(Options { state: Some("sqlite".into()), ..Options::default() });

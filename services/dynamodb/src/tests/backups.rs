@@ -23,7 +23,10 @@ fn pairs(all: &[(&str, &str)]) -> Vec<(String, String)> {
 /// A restore has two steps, each a look of the worker.
 async fn work(cloud: &Cloud) {
     for _ in 0..3 {
-        cloud.room.work().await.expect("the work is done");
+        // The room's own worker may be at the same piece of work, and win: then this one looks again.
+        while let Err(e) = cloud.room.work().await {
+            assert!(format!("{e:?}").contains("guarded row"), "{e:?}");
+        }
     }
 }
 
