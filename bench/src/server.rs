@@ -48,6 +48,12 @@ impl Binary {
         let absolute = |path: &Path| std::path::absolute(path).with_context(|| format!("resolve {}", path.display()));
         Ok(Self { path: absolute(&path)?, sdk_dir: sdk_dir.map(absolute).transpose()? })
     }
+
+    /// The program's file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 /// Builds `squall` in this program's profile, if cargo runs this program.

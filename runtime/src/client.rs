@@ -15,6 +15,7 @@ const CLIENTS: &[Client] = &[
         name: "python",
         files: &[
             ("bootstrap.py", include_bytes!("../client/python/bootstrap.py")),
+            ("_squall_rehearsal.py", include_bytes!("../client/python/_squall_rehearsal.py")),
             ("_squall_runtime.py", include_bytes!("../client/python/_squall_runtime.py")),
             ("_squall_sdk.py", include_bytes!("../client/python/_squall_sdk.py")),
             ("zygote.py", include_bytes!("../client/python/zygote.py")),
