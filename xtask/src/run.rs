@@ -232,6 +232,29 @@ fn succeed(command: &mut Command) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+
+    #[test]
+    fn every_crate_whose_tests_are_given_a_state_runs_on_all_engines() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository");
+        let mut found = Vec::new();
+        for family in ["core", "services", "triggers"] {
+            for entry in fs::read_dir(root.join(family)).expect("a family of crates") {
+                let folder = entry.expect("a folder").path();
+                let Ok(manifest) = fs::read_to_string(folder.join("Cargo.toml")) else { continue };
+                if manifest.contains("squall-testkit-state") {
+                    let name = manifest.lines().find_map(|line| line.strip_prefix("name = "));
+                    found.push(name.expect("a name").trim_matches('"').to_owned());
+                    // Only the tests inside the crate are run again.
+                    assert!(!folder.join("tests").exists(), "{}", folder.display());
+                }
+            }
+        }
+        found.sort();
+        let mut known = ROOMS.to_vec();
+        known.sort_unstable();
+        assert_eq!(found, known);
+    }
 
     #[test]
     fn cargo_tells_where_test_programs_are() {
