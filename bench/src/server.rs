@@ -56,11 +56,13 @@ impl Binary {
     }
 }
 
-/// Builds `squall` in this program's profile, if cargo runs this program.
+/// Builds `squall` and the native function in this program's profile, if cargo runs this program.
 fn build() -> Result<()> {
     let Some(cargo) = std::env::var_os("CARGO") else { return Ok(()) };
     let mut command = Command::new(cargo);
-    command.args(["build", "--package", "squall"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    command
+        .args(["build", "--package", "squall", "--package", "squall-bench", "--bins"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }

@@ -18,6 +18,8 @@ const CLIENTS: &[Client] = &[
             ("_squall_rehearsal.py", include_bytes!("../client/python/_squall_rehearsal.py")),
             ("_squall_runtime.py", include_bytes!("../client/python/_squall_runtime.py")),
             ("_squall_sdk.py", include_bytes!("../client/python/_squall_sdk.py")),
+            ("_squall_snapshot.py", include_bytes!("../client/python/_squall_snapshot.py")),
+            ("snapshot_restore_py.py", include_bytes!("../client/python/snapshot_restore_py.py")),
             ("zygote.py", include_bytes!("../client/python/zygote.py")),
             ("zygote.so", squall_sandbox::ZYGOTE_LIBRARY),
         ],

@@ -10,6 +10,7 @@ use crate::logline::{self, Failure, Report, Status};
 use crate::output::Output;
 use crate::platform;
 use crate::pool::{InstanceId, RequestId};
+use crate::snapshots::Role;
 use crate::{Function, InvokeError, Request};
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -114,6 +115,8 @@ pub struct Instance {
     /// Started for provisioned concurrency.
     pub is_provisioned: bool,
     pub extensions: Extensions,
+    /// What it has to do with a snapshot.
+    pub snapshot: Role,
     /// Counts what it uses.
     tally: Option<Tally>,
     pub born: Instant,
@@ -154,6 +157,7 @@ impl Instance {
             engine,
             output,
             is_provisioned,
+            snapshot: Role::default(),
             born: Instant::now(),
             state: Mutex::new(state),
             job_there: Notify::new(),
@@ -211,7 +215,11 @@ impl Instance {
 
     /// How it came to life, in AWS's words.
     pub fn initialization(&self) -> &'static str {
-        if self.is_provisioned { "provisioned-concurrency" } else { "on-demand" }
+        match () {
+            () if self.snapshot.is_in_use() => "snap-start",
+            () if self.is_provisioned => "provisioned-concurrency",
+            () => "on-demand",
+        }
     }
 
     fn head(&self, input: &Request) -> Vec<u8> {
@@ -276,6 +284,10 @@ impl Instance {
             self.output.platform(platform::extension(&self.function, now, &name, &events));
         }
         state.phase = Phase::Waiting;
+        if self.snapshot.is_restored() {
+            let (now, took) = (self.engine.clock.now(), self.born.elapsed());
+            self.output.platform(platform::restore_report(&self.function, now, took));
+        }
         let wanted = state.current.as_mut().map(|current| {
             current.has_start_line = true;
             (self.start_line(current.id()), current.input.log_tail)
@@ -302,7 +314,7 @@ impl Instance {
 
     /// When the init must be over.
     pub fn init_by(&self) -> Instant {
-        self.born + Duration::from_secs(self.engine.options.init_timeout_s)
+        self.born + self.snapshot.init_time(&self.function, self.engine.options.init_timeout_s)
     }
 
     /// The job that lies ready.
@@ -382,11 +394,14 @@ impl Instance {
         if !current.has_start_line {
             self.output.begin(self.start_line(current.id()), current.input.log_tail);
         }
+        let is_restored = self.snapshot.is_restored();
+        // Provisioned concurrency is paid for by time, its init included.
+        let init = init.filter(|_| !current.is_bound && !self.is_provisioned);
         let report = Report {
             request_id: current.id(),
             duration,
-            // Provisioned concurrency is paid for by time, its init included.
-            init: init.filter(|_| !current.is_bound && !self.is_provisioned),
+            init: init.filter(|_| !is_restored),
+            restore: init.filter(|_| is_restored),
             memory_mb: function.memory_mb,
             memory_peak_bytes: peak,
             status: said.status,

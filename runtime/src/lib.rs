@@ -40,6 +40,7 @@ pub mod runtimes;
 mod sandboxed;
 mod scaling;
 pub mod sdk;
+mod snapshots;
 mod standby;
 mod zygotes;
 
@@ -54,4 +55,5 @@ pub use options::{Host, Options};
 pub use pool::Provisioned;
 pub use process::ProcessLauncher;
 pub use sdk::SdkState;
+pub use snapshots::Made;
 pub use zygotes::ZygoteState;

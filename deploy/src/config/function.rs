@@ -12,7 +12,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("vpc", "VPCs are not served"),
     ("tracing", "tracing is not served yet"),
     ("provisionedConcurrency", "provisioned concurrency is not served yet"),
-    ("snapStart", "SnapStart is not served yet"),
+    ("snapStart", "a deploy publishes no versions, which SnapStart is for"),
     ("onError", "dead-letter queues are not served yet"),
     ("fileSystemConfig", "shared file systems are not served"),
     ("kmsKeyArn", "encryption keys are not served yet"),

@@ -38,7 +38,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("domain", "custom domains are not served yet"),
     ("domains", "custom domains are not served yet"),
     ("runtimeManagement", "runtimes are those of the host"),
-    ("snapStart", "SnapStart is not served yet"),
+    ("snapStart", "a deploy publishes no versions, which SnapStart is for"),
     ("provisionedConcurrency", "provisioned concurrency is not served yet"),
 ];
 

@@ -25,7 +25,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("AutoPublishAlias", "aliases of a deploy are not served yet"),
     ("DeploymentPreference", "gradual deployments are not served"),
     ("ProvisionedConcurrencyConfig", "provisioned concurrency is not served yet"),
-    ("SnapStart", "SnapStart is not served yet"),
+    ("SnapStart", "a deploy publishes no versions, which SnapStart is for"),
     ("DeadLetterQueue", "dead-letter queues are not served yet"),
     ("KmsKeyArn", "encryption keys are not served yet"),
     ("FileSystemConfigs", "shared file systems are not served"),

@@ -1,4 +1,5 @@
-"""Holds a started interpreter of which the instances are forks: `python -s -S zygote.py SDK_FOLDER`.
+"""Holds a started interpreter of which the instances are forks: `python -s -S zygote.py SDK_FOLDER`, or `zygote.py --bare` for
+functions with snapshots, whose forks load everything themselves.
 
 Loads the runtime client and the SDK, never a function's code, and goes on in each fork where bootstrap.py would begin. What the
 forks find loaded must be what they would load themselves: nothing is read from /var/task or /opt, and nothing that depends
@@ -126,7 +127,8 @@ def serve(ready, state, sdk):
     gc.collect()
     # What lives now is not looked at again: a collection would copy every page of it.
     gc.freeze()
-    rehearse(library, state, sdk)
+    if sdk != "--bare":
+        rehearse(library, state, sdk)
     before()
     at = library.squall_zygote_serve(CONTROL, ready, None, ctypes.byref(length))
     after()
@@ -177,11 +179,18 @@ def main():
         import ctypes  # noqa: F401
     except ImportError as error:
         refuse("this Python has no ctypes: %s" % error)
+    is_bare = sdk == "--bare"
+    if is_bare:
+        import _squall_snapshot as snapshot
+
+        if not snapshot.reserve():
+            refuse("there are no snapshots on this machine")
     state = runtime.State()
     before = set(sys.modules)
     sys.meta_path.insert(0, runtime.LoggingHook(state))
     try:
-        preload(sdk)
+        if not is_bare:
+            preload(sdk)
     except Exception as error:
         refuse("%s: %s" % (type(error).__name__, error))
     if "threading" in sys.modules and sys.modules["threading"].active_count() > 1:
@@ -189,7 +198,10 @@ def main():
     # A function's own module of such a name would have come first.
     names = {name.partition(".")[0] for name in set(sys.modules) - before}
     payload = serve(" ".join(sorted(names)).encode(), state, sdk)
+    unusable = snapshot.restore(payload) if is_bare and snapshot.is_wanted(payload) else None
     become(payload)
+    if unusable is not None:
+        runtime.unusable(unusable)
     runtime.main(state)
 
 
