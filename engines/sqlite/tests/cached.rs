@@ -33,7 +33,7 @@ async fn readers_never_go_back() {
                     let n = turn % KEYS;
                     let least = acknowledged[n as usize].load(Ordering::SeqCst).max(seen[n as usize]);
                     // Points come from memory, ranges from the file: neither may be behind the other.
-                    let row = if (turn / KEYS + reader) % 3 == 0 {
+                    let row = if (turn / KEYS + reader).is_multiple_of(3) {
                         state.range(Range::prefix(&key(n))).await.expect("read").rows.pop()
                     } else {
                         state.get(key(n)).await.expect("read")
