@@ -323,6 +323,11 @@ impl Pool {
         }
         self.ready.push_back(number);
         self.dispatch();
+        // Begun when more were wanted.
+        let stocked: usize = self.zygotes.values().map(|z| z.stock).sum();
+        if self.waiting.is_empty() && self.ready.len() > self.target + stocked && self.ready.contains(&number) {
+            self.on_broken(number, Phase::Ready, String::new());
+        }
     }
 
     fn on_started(&mut self, number: u64, seq: u64) {
