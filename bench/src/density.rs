@@ -17,7 +17,7 @@ const QUIET: Duration = Duration::from_secs(3);
 
 /// A process with all below it, at one moment.
 #[derive(Debug, Default)]
-struct Tree {
+pub struct Tree {
     processes: usize,
     /// Memory that no other process shares, in KiB.
     unique_kib: u64,
@@ -53,6 +53,9 @@ impl Cloud {
     /// The instance is not found.
     pub async fn idle_instance(&self, report: &mut Report, language: &Language, server: u32) -> Result<()> {
         let mut client = Client::connect(&self.target).await?;
+        // Until its zygote is there an instance is executed, which costs more for good.
+        self.create_active(&mut client, language).await?;
+        at_rest(server).await?;
         // Known from outside by a file that it keeps open.
         let mark = format!("squall-bench-{}-{}", std::process::id(), language.name);
         let code = match language.name {
@@ -76,8 +79,12 @@ impl Cloud {
     }
 }
 
-/// The tree once its number of processes has not changed for a while.
-async fn at_rest(server: u32) -> Result<Tree> {
+/// The tree once its number of processes has not changed for a while: zygotes are loaded, and what was prepared for expected calls
+/// has come and gone.
+///
+/// # Errors
+/// Processes come and go all the time.
+pub async fn at_rest(server: u32) -> Result<Tree> {
     let (deadline, mut since, mut count) = (Instant::now() + REST, Instant::now(), 0);
     while Instant::now() < deadline {
         let now = descendants(server).len();

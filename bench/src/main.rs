@@ -201,10 +201,10 @@ async fn runtime(
     }
     if part.has(Part::Burst) {
         for (at, width) in burst::WIDTHS.into_iter().flat_map(|width| [(0, width), (1, width)]) {
-            let (_server, cloud) = start().await?;
+            let (server, cloud) = start().await?;
             if let Some(language) = cloud.languages().get(at) {
                 step(&format!("burst of {width}, {}", language.runtime));
-                cloud.burst(report, language, width).await?;
+                cloud.burst(report, language, width, server.pid()).await?;
             }
         }
     }

@@ -95,6 +95,8 @@ pub struct State {
     pub current: Option<Current>,
     /// What a failed init has posted.
     pub init_error: Option<(String, Bytes)>,
+    /// The init has failed, whoever still asks for the next event.
+    pub is_failed: bool,
     pub connections: usize,
     /// When the driver wakes by itself; it must be told of anything earlier.
     pub armed: Option<Instant>,
@@ -141,6 +143,7 @@ impl Instance {
             is_killed: false,
             current: None,
             init_error: None,
+            is_failed: false,
             connections: 0,
             armed: None,
             next_by: None,
@@ -260,7 +263,7 @@ impl Instance {
     /// Goes on once the runtime has asked for the next event and every extension is done; true if its job lies ready now.
     pub fn settle(&self) -> bool {
         let mut state = self.state.lock();
-        if !state.has_asked || !self.extensions.are_idle() {
+        if !state.has_asked || state.is_failed || !self.extensions.are_idle() {
             return false;
         }
         state.has_asked = false;
@@ -359,6 +362,7 @@ impl Instance {
             return false;
         }
         state.init_error = Some((kind, payload));
+        state.is_failed = true;
         drop(state);
         self.changed.notify_one();
         true

@@ -96,7 +96,7 @@ pub(crate) async fn migrate(link: &Link, conn: &Conn, upto: i64) -> Result<(), O
 }
 
 fn is_race(error: &Failed) -> bool {
-    [SqlState::UNIQUE_VIOLATION, SqlState::DUPLICATE_TABLE, SqlState::DUPLICATE_SCHEMA]
+    [SqlState::UNIQUE_VIOLATION, SqlState::DUPLICATE_TABLE, SqlState::DUPLICATE_SCHEMA, SqlState::DUPLICATE_OBJECT]
         .iter()
         .any(|code| error.code() == Some(code))
 }
