@@ -289,10 +289,11 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Where a row lies that is changed now; it is not known any more afterwards.
+    /// Where a row lies that is changed now; it is not known any more afterwards, however often the rule named the key.
     fn place(&mut self, key: &Key) -> Option<i64> {
-        let at = self.places.iter().position(|(known, _)| known == key)?;
-        Some(self.places.swap_remove(at).1)
+        let found = self.places.iter().find(|(known, _)| known == key)?.1;
+        self.places.retain(|(known, _)| known != key);
+        Some(found)
     }
 
     fn add(&mut self, key: Key, delta: i64, min: i64, max: i64) -> Outcome<()> {

@@ -86,9 +86,9 @@ async fn a_rule_may_write_its_rows_again_and_again() {
     let state = Sqlite::open(dir.path(), Arc::new(SystemClock)).expect("open");
     let put = |key: Key, n: u64| Mutation::Put { key, value: envelope::seal(&n.to_be_bytes()), expires: None };
     state.commit((0..4).fold(Txn::new(), |txn, n| txn.mutation(put(key(n), n)))).await.expect("commit");
-    // The rule reads rows 0 to 4 (the last is absent); row 3 is removed by the same transaction before it writes.
+    // The rule reads rows 0 to 4 (the last is absent), row 1 twice; row 3 is removed by the same transaction before it writes.
     let txn = Txn::new().mutation(Mutation::Delete(key(3))).rule(
-        (0..5).map(key).collect::<Vec<_>>(),
+        (0..5).chain([1]).map(key).collect::<Vec<_>>(),
         move |_, out: &mut Vec<Mutation>| {
             out.push(put(key(0), 10));
             out.push(put(key(0), 20));
