@@ -126,6 +126,7 @@ async fn forked(sandbox: &Sandbox, folder: &Path, python: &Found) -> Option<f64>
         env: Vec::new(),
         mounts: mounts.clone(),
         keeps_descriptors: false,
+        is_stem: false,
     };
     let zygote = sandbox.start_zygote(zygote).await.ok()?;
     zygote.stock(WAITING);

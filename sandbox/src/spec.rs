@@ -72,7 +72,8 @@ pub enum Start {
     /// `argv` is executed.
     #[default]
     Execute,
-    /// The zygote of this number forks, and the fork gets `argv` and the environment. See [`crate::Zygote`].
+    /// The zygote of this number forks, and the fork gets `argv` and the environment. See [`crate::Zygote`]. Of stem cells
+    /// ([`ZygoteSpec::is_stem`]) one that waits gets them; if none does, `argv` is executed.
     Fork(u64),
 }
 
@@ -89,6 +90,8 @@ pub struct ZygoteSpec {
     pub mounts: Vec<Mount>,
     /// Forks keep the interpreter's own descriptors, whose replacement is the interpreter's affair.
     pub keeps_descriptors: bool,
+    /// It is not forked from: it is executed in sandboxes ahead of functions, as unprivileged as a worker, and each takes one.
+    pub is_stem: bool,
 }
 
 /// One worker.

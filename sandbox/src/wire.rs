@@ -334,7 +334,7 @@ fn write_zygote(w: &mut Writer, s: &ZygoteSpec) {
     w.text(&s.id);
     write_program(w, &s.argv, &s.env);
     write_mounts(w, &s.mounts);
-    w.number(u64::from(s.keeps_descriptors));
+    w.number(u64::from(s.keeps_descriptors)).number(u64::from(s.is_stem));
 }
 
 fn read_zygote(r: &mut Reader<'_>) -> Result<ZygoteSpec, Malformed> {
@@ -344,6 +344,7 @@ fn read_zygote(r: &mut Reader<'_>) -> Result<ZygoteSpec, Malformed> {
         env: r.list(|r| Ok((r.os()?, r.os()?)))?,
         mounts: r.list(read_mount)?,
         keeps_descriptors: r.number()? != 0,
+        is_stem: r.number()? != 0,
     })
 }
 

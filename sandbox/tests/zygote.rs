@@ -163,6 +163,7 @@ async fn a_zygote_that_cannot_be_says_why() {
         env: Vec::new(),
         mounts: Vec::new(),
         keeps_descriptors: false,
+        is_stem: false,
     };
     for (program, script, expected) in [
         ("/usr/bin/missing", "", "execute /usr/bin/missing"),

@@ -12,7 +12,8 @@ use libc::c_long;
 use super::Setting;
 use super::prepare::{Hand, INSIDE_ID};
 use super::stage::{rlimits, strings};
-use crate::Spec;
+use crate::wire::Order;
+use crate::{Spec, ZygoteSpec};
 
 const MAGIC: u32 = 0x315a_5153;
 const FLAG_CLOSE_ALL: u32 = 1;
@@ -143,6 +144,11 @@ impl Request {
         packet.extend(p.calls);
         packet.extend(p.blob);
         Request { packet, names: p.names }
+    }
+
+    /// For the stage: that it start a stem cell.
+    pub(super) fn plant(zygote: u64, stem: &ZygoteSpec) -> Request {
+        Request { packet: Order::Zygote { zygote, spec: Box::new(stem.clone()) }.encode(), names: Vec::new() }
     }
 }
 

@@ -13,6 +13,7 @@ mod pool;
 mod prepare;
 mod root;
 mod stage;
+mod stem;
 mod zygote;
 mod zygotes;
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::Setting;
 use super::cell::{Cell, Phase, Said};
 use super::janitor::Janitor;
-use super::stage;
+use super::{stage, stem};
 use super::zygote::Zygote;
 use crate::sys::poll::Poll;
 use crate::sys::socket;
@@ -153,11 +153,12 @@ impl Pool {
     /// Gives ready sandboxes to waiting requests, oldest first.
     fn dispatch(&mut self) {
         let mut still = VecDeque::new();
-        while let Some(request) = self.waiting.pop_front() {
+        while let Some(mut request) = self.waiting.pop_front() {
             let Some(at) = self.best_for(&request.spec) else {
                 still.push_back(request);
                 continue;
             };
+            self.suit(at, &mut request);
             if let Start::Fork(zygote) = request.spec.start
                 && !self.zygotes.get(&zygote).is_some_and(|z| z.is_ready)
             {
@@ -192,6 +193,18 @@ impl Pool {
             Start::Execute => None,
         };
         stocked.or_else(|| self.ready.iter().position(|n| cell(n).is_some_and(|c| c.fork.is_none())))
+    }
+
+    /// Of a stem cell only what it lacks is attached; without one the program is executed.
+    fn suit(&self, at: usize, request: &mut Waiting) {
+        let Start::Fork(zygote) = request.spec.start else { return };
+        let Some(stem) = self.zygotes.get(&zygote).and_then(Zygote::as_stem) else { return };
+        if self.ready.get(at).is_some_and(|cell| self.holds(*cell, zygote)) {
+            *request.spec = stem::remaining(&request.spec, stem);
+        } else {
+            request.spec.start = Start::Execute;
+        }
+        request.packet = Order::Spawn { seq: request.seq, spec: request.spec.clone() }.encode();
     }
 
     fn give(&mut self, number: u64, request: &Waiting, trees: &[OwnedFd]) -> io::Result<()> {

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use super::prepare::{INSIDE_ID, Stage, fail};
-use super::{Setting, fork};
+use super::{Setting, fork, stem};
 use crate::sys::mount::{self, NO_DEV, NO_SUID, READ_ONLY};
 use crate::sys::{Context, cstring, landlock, process, seccomp, socket};
 use crate::wire::Order;
@@ -22,13 +22,20 @@ const DATA_SLACK_BYTES: u64 = 256 << 20;
 /// Waits for the specification and becomes the program.
 pub(super) fn run(setting: &Setting, stage: Stage) -> ! {
     let mut packet = Vec::new();
-    let (spec, trees) = match socket::receive(stage.ctl.as_fd(), &mut packet) {
-        Ok(Some(trees)) => match Order::decode(&packet) {
-            Ok(Order::Spawn { spec, .. }) => (spec, trees),
-            _ => fail(&stage.ctl, "the specification is malformed"),
-        },
-        // The spawner is gone or does not need this sandbox.
-        _ => process::exit(0),
+    let (spec, trees) = loop {
+        match socket::receive(stage.ctl.as_fd(), &mut packet) {
+            Ok(Some(fds)) => match Order::decode(&packet) {
+                Ok(Order::Spawn { spec, .. }) => break (spec, fds),
+                Ok(Order::Zygote { spec, .. }) => {
+                    if let Err(e) = stem::plant(setting, &stage, &spec, fds) {
+                        fail(&stage.ctl, &format!("start a stem cell: {e}"));
+                    }
+                }
+                _ => fail(&stage.ctl, "the specification is malformed"),
+            },
+            // The spawner is gone or does not need this sandbox.
+            _ => process::exit(0),
+        }
     };
     let error = match become_program(setting, &stage, &spec, &trees) {
         Ok(never) => match never {},
@@ -48,7 +55,7 @@ fn become_program(
         mount::set_attributes(root.as_fd(), READ_ONLY, false).context("make the root read-only")?;
         let mut fork = std::fs::File::from(mounted.try_clone()?);
         fork.write_all(&fork::payload(spec)?).context("tell that the mounts are made")?;
-        // Init goes on with the zygote's fork.
+        // Init goes on with the zygote's fork, or the stem cell.
         process::exit(0);
     }
     let argv = strings(spec.argv.iter().cloned())?;
@@ -59,26 +66,40 @@ fn become_program(
     }
     let directory = if stage.root.is_some() { Path::new("/var/task") } else { &spec.code };
     std::env::set_current_dir(directory).context(format_args!("enter {}", directory.display()))?;
+    process::dup_to(process::open_null()?.as_fd(), 0)?;
+    lower(stage, &rlimits(setting.level, spec.memory_bytes, spec.pids_max))?;
+    enter_filter(setting, stage)?;
+    process::allow_huge_pages(true);
+    let program = spec.argv.first().map(|a| a.display().to_string()).unwrap_or_default();
+    Err(process::exec(&argv, &env)).context(format_args!("execute {program}"))
+}
+
+/// Drops every privilege and takes the program's output; what is left to do is [`enter_filter`].
+pub(super) fn lower(stage: &Stage, limits: &[(libc::__rlimit_resource_t, u64)]) -> io::Result<()> {
     if let Some(user) = &stage.user {
         process::setns(user.as_fd(), libc::CLONE_NEWUSER).context("enter the user namespace")?;
         process::become_user(INSIDE_ID, INSIDE_ID).context("become the unprivileged user")?;
         process::drop_capabilities().context("drop capabilities")?;
     }
     process::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).context("set no_new_privs")?;
-    limits(setting.level, spec).context("set limits")?;
+    for (resource, value) in limits {
+        process::limit(*resource, *value).context("set limits")?;
+    }
     process::set_umask(0o022);
-    process::dup_to(process::open_null()?.as_fd(), 0)?;
     process::dup_to(stage.output.as_fd(), 1)?;
     process::dup_to(stage.output.as_fd(), 2)?;
     if let Some(rules) = &stage.rules {
         landlock::restrict(rules).context("set landlock rules")?;
     }
+    Ok(())
+}
+
+/// The last of the privileges: system calls.
+pub(super) fn enter_filter(setting: &Setting, stage: &Stage) -> io::Result<()> {
     if stage.root.is_some() {
         seccomp::install(&setting.filter).context("install the seccomp filter")?;
     }
-    process::allow_huge_pages(true);
-    let program = spec.argv.first().map(|a| a.display().to_string()).unwrap_or_default();
-    Err(process::exec(&argv, &env)).context(format_args!("execute {program}"))
+    Ok(())
 }
 
 pub(super) fn strings(list: impl Iterator<Item = OsString>) -> io::Result<Vec<CString>> {
@@ -120,6 +141,11 @@ fn attach_all(root: BorrowedFd<'_>, spec: &Spec, trees: &[OwnedFd]) -> io::Resul
     binds(spec).zip(trees).try_for_each(|((_, inside), tree)| attach(root, inside, tree))
 }
 
+/// The same for mounts alone.
+pub(super) fn attach_mounts(root: BorrowedFd<'_>, mounts: &[Mount], trees: &[OwnedFd]) -> io::Result<()> {
+    mounts.iter().zip(trees).try_for_each(|(m, tree)| attach(root, &m.inside, tree))
+}
+
 fn attach(root: BorrowedFd<'_>, inside: &Path, tree: &OwnedFd) -> io::Result<()> {
     let is_dir = std::fs::File::from(tree.try_clone()?).metadata()?.is_dir();
     let place = mount_point(root, inside, is_dir).context(format_args!("make the mount point {}", inside.display()))?;
@@ -151,12 +177,6 @@ fn mount_point(root: BorrowedFd<'_>, inside: &Path, is_dir: bool) -> io::Result<
         };
     }
     Ok(parent)
-}
-
-fn limits(level: Level, spec: &Spec) -> io::Result<()> {
-    rlimits(level, spec.memory_bytes, spec.pids_max)
-        .into_iter()
-        .try_for_each(|(resource, value)| process::limit(resource, value))
 }
 
 /// Limits of a program besides its cgroup's.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -21,15 +21,27 @@ const CONTROL: i32 = 3;
 /// Space for requests that are under way: [`IN_FLIGHT_MAX`] of the largest.
 const CONTROL_BYTES: i32 = 2 << 20;
 /// Forks asked for at a time: enough that the zygote never waits for the spawner, few enough to fit the socket.
-pub(super) const IN_FLIGHT_MAX: usize = 8;
+const IN_FLIGHT_MAX: usize = 8;
+/// Stem cells that start at a time: each takes all of a processor for a while.
+const STARTING_MAX: usize = 1;
 /// How long a fork may take that takes milliseconds: beyond, the zygote is of no use.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The same for the start of a stem cell, which takes hundreds of them.
+const START_PATIENCE: Duration = Duration::from_secs(60);
 /// Folders that are looked for libraries. They exist in workers or not; a C library that has once found them missing
 /// would not look again after the fork.
 const LIBRARY_DIRS: [&str; 4] = ["var/task/lib", "opt/lib", "opt/bin", "var/lang/lib"];
 
+/// Where instances come from.
+pub(super) enum Origin {
+    /// A process that forks.
+    Process { control: OwnedFd, pid: i32, pidfd: OwnedFd },
+    /// What is executed in sandboxes ahead of functions.
+    Stem(Box<ZygoteSpec>),
+}
+
 pub(super) struct Zygote {
-    pub control: OwnedFd,
+    pub origin: Origin,
     pub is_ready: bool,
     pub closes_all: bool,
     pub in_flight: usize,
@@ -39,8 +51,6 @@ pub(super) struct Zygote {
     pub heard: Instant,
     /// Cells whose requests wait.
     pub backlog: VecDeque<u64>,
-    pid: i32,
-    pidfd: OwnedFd,
 }
 
 /// What a zygote said.
@@ -71,30 +81,50 @@ impl Zygote {
             Side::Parent(pid, pidfd) => {
                 socket::set_nonblocking(control.as_fd())?;
                 socket::widen(control.as_fd(), CONTROL_BYTES);
-                let closes_all = !spec.keeps_descriptors;
-                let backlog = VecDeque::new();
-                Ok(Zygote {
-                    control,
-                    is_ready: false,
-                    closes_all,
-                    in_flight: 0,
-                    stock: 0,
-                    heard: Instant::now(),
-                    backlog,
-                    pid,
-                    pidfd,
-                })
+                Ok(Zygote::new(Origin::Process { control, pid, pidfd }, !spec.keeps_descriptors))
             }
         }
     }
 
+    /// What stem cells are made of: there is no process until a sandbox is there.
+    pub(super) fn stem(spec: &ZygoteSpec) -> Zygote {
+        Zygote { is_ready: true, ..Zygote::new(Origin::Stem(Box::new(spec.clone())), false) }
+    }
+
+    fn new(origin: Origin, closes_all: bool) -> Zygote {
+        let (heard, backlog) = (Instant::now(), VecDeque::new());
+        Zygote { origin, is_ready: false, closes_all, in_flight: 0, stock: 0, heard, backlog }
+    }
+
+    /// The socket of the process, if there is one.
+    pub(super) fn control(&self) -> Option<BorrowedFd<'_>> {
+        match &self.origin {
+            Origin::Process { control, .. } => Some(control.as_fd()),
+            Origin::Stem(_) => None,
+        }
+    }
+
+    pub(super) fn as_stem(&self) -> Option<&ZygoteSpec> {
+        match &self.origin {
+            Origin::Stem(spec) => Some(spec),
+            Origin::Process { .. } => None,
+        }
+    }
+
+    /// How many may be in flight.
+    pub(super) fn in_flight_max(&self) -> usize {
+        if self.as_stem().is_some() { STARTING_MAX } else { IN_FLIGHT_MAX }
+    }
+
     /// Forks are in flight and nothing came of them for too long: it hangs, or was stopped.
     pub(super) fn is_stuck(&self) -> bool {
-        self.in_flight > 0 && self.heard.elapsed() > PATIENCE
+        let patience = if self.as_stem().is_some() { START_PATIENCE } else { PATIENCE };
+        self.in_flight > 0 && self.heard.elapsed() > patience
     }
 
     pub(super) fn listen(&self, packet: &mut Vec<u8>) -> Word {
-        match socket::receive(self.control.as_fd(), packet) {
+        let Some(control) = self.control() else { return Word::Nothing };
+        match socket::receive(control, packet) {
             Ok(Some(_)) => match packet.split_first() {
                 Some((&SAYS_READY, text)) => Word::Ready(String::from_utf8_lossy(text).into_owned()),
                 Some((&SAYS_ERROR, text)) => Word::Gone(String::from_utf8_lossy(text).into_owned()),
@@ -108,9 +138,11 @@ impl Zygote {
 
     /// Ends it; its workers live on.
     pub(super) fn end(self) {
-        // That it is dead already is what we want.
-        let _ = process::signal(self.pidfd.as_fd(), libc::SIGKILL);
-        let _ = process::wait(self.pid);
+        if let Origin::Process { pid, pidfd, .. } = self.origin {
+            // That it is dead already is what we want.
+            let _ = process::signal(pidfd.as_fd(), libc::SIGKILL);
+            let _ = process::wait(pid);
+        }
     }
 }
 

@@ -7,7 +7,8 @@ use std::time::Instant;
 use super::cell::{Cell, Fork, Phase};
 use super::fork::{self, Request};
 use super::pool::{KIND_BITS, Pool, USUAL_TMP_BYTES, ZYGOTE};
-use super::zygote::{IN_FLIGHT_MAX, Word, Zygote};
+use super::stem;
+use super::zygote::{Origin, Word, Zygote};
 use crate::sys::socket;
 use crate::wire::News;
 use crate::{Level, Spec, ZygoteSpec};
@@ -23,8 +24,18 @@ impl Pool {
             // It would have to enter namespaces that belong to others.
             return self.zygote_gone(number, "zygotes need root and isolation");
         }
+        if spec.is_stem {
+            if self.setting.level != Level::Full {
+                // Their limits would be per process, and could not be given any more.
+                return self.zygote_gone(number, "stem cells need isolation full");
+            }
+            self.zygotes.insert(number, Zygote::stem(spec));
+            return self.send(&News::ZygoteReady { zygote: number, text: String::new() });
+        }
         let started = Zygote::start(&self.setting, spec).and_then(|zygote| {
-            self.poll.add(zygote.control.as_fd(), number << KIND_BITS | ZYGOTE)?;
+            if let Some(control) = zygote.control() {
+                self.poll.add(control, number << KIND_BITS | ZYGOTE)?;
+            }
             Ok(zygote)
         });
         match started {
@@ -52,7 +63,9 @@ impl Pool {
     /// Ends a zygote. Forks that it was asked for and that are not workers yet fail.
     pub(super) fn end_zygote(&mut self, number: u64, reason: &str) {
         let Some(zygote) = self.zygotes.remove(&number) else { return };
-        self.poll.remove(zygote.control.as_fd());
+        if let Some(control) = zygote.control() {
+            self.poll.remove(control);
+        }
         zygote.end();
         // One that waits is nobody's child but its sandbox's; without a function it is of no use any more.
         let asked = |cell: &Cell| {
@@ -84,7 +97,10 @@ impl Pool {
         let zygote = self.zygotes.get_mut(&number).ok_or_else(gone)?;
         let cell = self.cells.get_mut(&cell_number).ok_or_else(gone)?;
         let hand = cell.hand.as_ref().ok_or_else(gone)?;
-        let Request { packet, names } = Request::new(&self.setting, hand, spec, zygote.closes_all);
+        let Request { packet, names } = match zygote.as_stem() {
+            Some(stem) => Request::plant(number, stem),
+            None => Request::new(&self.setting, hand, spec, zygote.closes_all),
+        };
         cell.fork = Some(Fork { zygote: number, packet, names, is_waiting: false });
         zygote.backlog.push_back(cell_number);
         self.ask(number)
@@ -93,18 +109,27 @@ impl Pool {
     /// Sends what waits, as far as the zygote takes it.
     fn ask(&mut self, number: u64) -> io::Result<()> {
         let Some(zygote) = self.zygotes.get_mut(&number) else { return Ok(()) };
-        while zygote.in_flight < IN_FLIGHT_MAX {
+        while zygote.in_flight < zygote.in_flight_max() {
             let Some(next) = zygote.backlog.pop_front() else { break };
             let Some(cell) = self.cells.get_mut(&next) else { continue };
             // Both go: the packet may be large, and the hand holds the socket whose end tells of the stage's.
             let (Some(hand), Some(fork)) = (cell.hand.take(), &mut cell.fork) else { continue };
             let packet = std::mem::take(&mut fork.packet);
-            let descriptors = fork::descriptors(&hand, cell.pidfd.as_fd());
             if zygote.in_flight == 0 {
                 zygote.heard = Instant::now();
             }
             zygote.in_flight += 1;
-            socket::send(zygote.control.as_fd(), &packet, &descriptors)?;
+            match (&zygote.origin, &cell.ctl) {
+                (Origin::Process { control, .. }, _) => {
+                    socket::send(control.as_fd(), &packet, &fork::descriptors(&hand, cell.pidfd.as_fd()))?;
+                }
+                (Origin::Stem(spec), Some(ctl)) => {
+                    let trees = stem::detach(&spec.mounts)?;
+                    let fds = [&hand.adoption, &hand.mounted].into_iter().chain(&trees).map(AsFd::as_fd);
+                    socket::send(ctl.as_fd(), &packet, &fds.collect::<Vec<_>>())?;
+                }
+                (Origin::Stem(_), None) => return Err(io::ErrorKind::BrokenPipe.into()),
+            }
         }
         Ok(())
     }
@@ -124,11 +149,11 @@ impl Pool {
         }
     }
 
-    /// Whether a zygote is forking into a sandbox right now, as far as is known.
+    /// Whether a zygote is forking into a sandbox right now, as far as is known. A stem cell's start may be ended at any moment.
     pub(super) fn is_forking(&self, cell: u64) -> bool {
         let asked =
             self.cells.get(&cell).and_then(|c| c.fork.as_ref()).filter(|f| !f.is_waiting && f.packet.is_empty());
-        asked.is_some_and(|f| self.zygotes.contains_key(&f.zygote))
+        asked.and_then(|f| self.zygotes.get(&f.zygote)).is_some_and(|z| z.as_stem().is_none())
     }
 
     /// Whether a prepared sandbox has a fork of this zygote in it.

@@ -133,6 +133,7 @@ pub async fn zygote(lab: &Lab) -> Zygote {
         env: vec![("ZYGOTE".into(), "own".into())],
         mounts: mounts(lab),
         keeps_descriptors: false,
+        is_stem: false,
     };
     lab.sandbox.start_zygote(spec).await.expect("start a zygote")
 }
