@@ -216,6 +216,9 @@ fn start_level(settings: &Settings, family: Family) -> &'static str {
         (Family::Node(_) | Family::Python(_), _) if settings.runtime.zygotes && is_root() => {
             "starts as a fork of a zygote"
         }
+        (Family::Java(_), Level::Full) if settings.runtime.zygotes && settings.runtime.standby > 0 => {
+            "starts as a machine that was started before the request"
+        }
         _ => "is executed in a prepared sandbox",
     }
 }

@@ -375,15 +375,15 @@ impl Runtime {
         self.engine.tell(|core, _| core.pool.reserve(function_arn, reserved));
     }
 
-    /// Makes ready what functions of this runtime need beyond their package: waits for the SDK, installing it on first
+    /// Makes ready what functions of this runtime and size need beyond their package: waits for the SDK, installing it on first
     /// need, and begins to start the zygote.
     ///
     /// # Errors
     /// The host lacks the runtime; the text says how to add it.
-    pub async fn prepare(&self, runtime: &str) -> Result<SdkState, String> {
+    pub async fn prepare(&self, runtime: &str, memory_mb: u32) -> Result<SdkState, String> {
         let found = self.engine.runtimes.find(runtime).await?;
         let state = self.engine.sdk.prepare(&found, &self.engine.runtimes).await;
-        self.engine.start_zygote(&found);
+        self.engine.start_zygote(&found, memory_mb);
         self.engine.standby.lock().deployed(&found.id, self.engine.now());
         self.engine.restock();
         Ok(state)

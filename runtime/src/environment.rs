@@ -171,7 +171,7 @@ fn with_extensions(
 
 /// The machine's own: no place from which it could tell its memory is seen inside. The shares are AWS's; a collector with one
 /// thread and the quick compiler alone start fastest. The function's `JAVA_TOOL_OPTIONS` come on top.
-fn java_options(feature: u32, memory_mb: u32) -> Vec<OsString> {
+pub fn java_options(feature: u32, memory_mb: u32) -> Vec<OsString> {
     let kib = u64::from(memory_mb) * 1024;
     let mut options = vec![
         format!("-XX:MaxHeapSize={}k", kib * 80 / 100),

@@ -60,6 +60,8 @@ pub struct ZygoteSpec {
     pub mounts: Vec<Mount>,
     /// Its forks deal with the interpreter's descriptors themselves.
     pub keeps_descriptors: bool,
+    /// It is not forked from but executed, in sandboxes ahead of functions.
+    pub is_stem: bool,
 }
 
 /// A started interpreter that workers are forked from. Dropping it ends it, and not its workers.

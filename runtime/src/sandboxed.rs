@@ -40,8 +40,8 @@ impl Launcher for Sandbox {
     }
 
     async fn start_zygote(&self, spec: ZygoteSpec) -> Result<Box<dyn Zygote>, LaunchError> {
-        let ZygoteSpec { id, argv, env, mounts: folders, keeps_descriptors } = spec;
-        let spec = squall_sandbox::ZygoteSpec { id, argv, env, mounts: mounts(folders), keeps_descriptors };
+        let ZygoteSpec { id, argv, env, mounts: folders, keeps_descriptors, is_stem } = spec;
+        let spec = squall_sandbox::ZygoteSpec { id, argv, env, mounts: mounts(folders), keeps_descriptors, is_stem };
         match Sandbox::start_zygote(self, spec).await {
             Ok(zygote) => Ok(Box::new(zygote)),
             Err(e) => Err(LaunchError(e.to_string())),

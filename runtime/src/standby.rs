@@ -47,6 +47,12 @@ impl Standby {
         }
     }
 
+    /// How many are to wait for functions of a runtime where each is dear: one, and one for each that is expected.
+    pub fn expected(&self, runtime: &str, now: Duration) -> usize {
+        let fresh = self.demands.get(runtime).filter(|d| now < d.until).map_or(0, |d| d.fresh);
+        (1 + fresh).min(self.base)
+    }
+
     /// How many are to wait for functions of these runtimes.
     pub fn target<'a>(&self, runtimes: impl IntoIterator<Item = &'a str>, now: Duration) -> usize {
         let expected = |d: &Demand| if now < d.until { d.fresh } else { 0 };
@@ -67,6 +73,10 @@ mod tests {
         standby.started("a");
         standby.started("b");
         assert_eq!((standby.target(["a"], at(2)), standby.target(["b"], at(2))), (6, 4));
+        assert_eq!(
+            (standby.expected("a", at(2)), standby.expected("b", at(2)), standby.expected("a", at(61))),
+            (3, 1, 1)
+        );
         assert_eq!(standby.target(["a", "b"], at(2)), 6);
         assert_eq!(standby.target(["a"], at(61)), 4, "nobody came");
         standby.deployed("a", at(70));

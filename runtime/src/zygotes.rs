@@ -3,10 +3,14 @@
 //! A zygote is started when the first function of its runtime is made ready or asks for an instance, and again when it has
 //! ended. It never runs a function. Instances are executed as without it: until it is ready, where the launcher has none, and
 //! for functions whose configuration reaches into the very start of the interpreter ([`reaches_start`]).
+//!
+//! A Java machine cannot be forked. In its zygote's place there are stem cells: machines that were started in sandboxes of their own
+//! and wait, one for each function that comes. How much memory a machine may use is settled when it starts, so they are made for a
+//! function size.
 
 use crate::engine::Engine;
 use crate::environment;
-use crate::launch::{Exit, Layout, Mount, Zygote, ZygoteSpec};
+use crate::launch::{Exit, Layout, Mount, RUNTIME_API, Zygote, ZygoteSpec};
 use crate::logline;
 use crate::runtimes::{Family, Found, IDENTIFIERS};
 use crate::{Function, Launcher};
@@ -25,6 +29,14 @@ const PAUSE: Duration = Duration::from_millis(200);
 const ENDS_MAX: u32 = 20;
 /// One that lived so long was of use: its end starts the count anew.
 const LONG_LIFE: Duration = Duration::from_secs(600);
+/// Stem cells that wait, at most: each holds 40 MiB.
+const STEMS_MAX: usize = 4;
+/// Function sizes of a runtime that stem cells are made for; one that nobody has asked for in a while makes room.
+const SIZES_MAX: usize = 3;
+const SIZE_FORGOTTEN: Duration = Duration::from_secs(3600);
+/// Variables that a stem cell takes, and the bytes of their texts; more than AWS allows a function and what comes on top.
+const VARIABLES_MAX: usize = 512;
+const VARIABLES_BYTES: usize = 64 << 10;
 /// Functions that are remembered as better executed; beyond, the count begins anew.
 const AVOIDED_MAX: usize = 10_000;
 
@@ -46,13 +58,19 @@ enum Slot {
     Unavailable(String),
 }
 
-/// Which zygote: runtime and SDK. An SDK that is there at last makes another one.
-type Key = (String, Option<PathBuf>);
+/// Which zygote: runtime and SDK, or function size in MiB where it matters. An SDK that is there at last makes another one.
+type Key = (String, Option<PathBuf>, u32);
+
+/// With when it was last asked for.
+struct Place {
+    slot: Slot,
+    asked: Duration,
+}
 
 /// The zygotes of a server.
 #[derive(Default)]
 pub struct Zygotes {
-    slots: Mutex<BTreeMap<Key, Slot>>,
+    slots: Mutex<BTreeMap<Key, Place>>,
     /// Functions, by name and revision, whose runtime has crashed in a fork.
     avoided: Mutex<HashSet<(String, u64)>>,
     /// What each was last told to keep waiting; the launcher's own count by number 0.
@@ -73,7 +91,7 @@ impl Zygotes {
             Slot::Ready(..) => ZygoteState::Ready,
             Slot::Unavailable(why) => ZygoteState::Unavailable(why.clone()),
         };
-        self.slots.lock().iter().map(|((id, _), slot)| (id.clone(), state(slot))).collect()
+        self.slots.lock().iter().map(|((id, ..), place)| (id.clone(), state(&place.slot))).collect()
     }
 
     /// Has a function's further instances executed: its runtime has crashed in a fork. The line says so in its log, once.
@@ -102,16 +120,42 @@ impl Zygotes {
     }
 
     /// The one to fork an instance from, if it is ready.
-    fn ready(&self, key: &Key) -> Option<Arc<dyn Zygote>> {
-        match self.slots.lock().get(key) {
-            Some(Slot::Ready(zygote, _)) if zygote.is_alive() => Some(zygote.clone()),
+    fn ready(&self, key: &Key, now: Duration) -> Option<Arc<dyn Zygote>> {
+        let mut slots = self.slots.lock();
+        let place = slots.get_mut(key)?;
+        place.asked = now;
+        match &place.slot {
+            Slot::Ready(zygote, _) if zygote.is_alive() => Some(zygote.clone()),
             _ => None,
         }
     }
 
     /// Changes a slot that still exists.
     fn set(&self, key: &Key, slot: Slot) -> bool {
-        self.slots.lock().get_mut(key).map(|old| *old = slot).is_some()
+        self.slots.lock().get_mut(key).map(|old| old.slot = slot).is_some()
+    }
+
+    /// Makes room for a zygote and has it start; false if it is on its way, or there is no room.
+    fn begin(&self, key: &Key, now: Duration) -> bool {
+        let mut slots = self.slots.lock();
+        if slots.contains_key(key) {
+            return false;
+        }
+        // One with another SDK, or without: its instances live on.
+        slots.retain(|(id, sdk, _), _| *id != key.0 || *sdk == key.1);
+        let asked = |slots: &BTreeMap<Key, Place>| {
+            let same = slots.iter().filter(|((id, ..), _)| *id == key.0);
+            same.map(|(k, place)| (place.asked, k.clone())).collect::<std::collections::BTreeSet<_>>()
+        };
+        let others = asked(&slots);
+        if others.len() >= SIZES_MAX {
+            match others.first() {
+                Some((last, oldest)) if now.saturating_sub(*last) > SIZE_FORGOTTEN => drop(slots.remove(oldest)),
+                _ => return false,
+            }
+        }
+        slots.insert(key.clone(), Place { slot: Slot::Starting, asked: now });
+        true
     }
 }
 
@@ -120,7 +164,7 @@ impl Engine {
     pub fn restock(&self) {
         let ready: Vec<(String, Arc<dyn Zygote>)> = {
             let slots = self.zygotes.slots.lock();
-            let ready = |((id, _), slot): (&Key, &Slot)| match slot {
+            let ready = |((id, ..), place): (&Key, &Place)| match &place.slot {
                 Slot::Ready(zygote, _) => Some((id.clone(), zygote.clone())),
                 _ => None,
             };
@@ -134,15 +178,19 @@ impl Engine {
         }
         told.retain(|number, _| *number == 0 || ready.iter().any(|(_, zygote)| zygote.number() == *number));
         for (id, zygote) in ready {
-            let target = standby.target([id.as_str()], now);
+            let target = match Family::of(&id) {
+                Some(Family::Java(_)) => standby.expected(&id, now).min(STEMS_MAX),
+                _ => standby.target([id.as_str()], now),
+            };
             if told.insert(zygote.number(), target) != Some(target) {
                 zygote.stock(target);
             }
         }
     }
 
-    fn zygote_key(&self, found: &Found) -> Key {
-        (found.id.clone(), self.sdk.folder(found))
+    fn zygote_key(&self, found: &Found, memory_mb: u32) -> Key {
+        let size = if matches!(found.family, Family::Java(_)) { memory_mb } else { 0 };
+        (found.id.clone(), self.sdk.folder(found), size)
     }
 
     /// The zygote to fork an instance of this function from, if there can be one now.
@@ -150,29 +198,22 @@ impl Engine {
         if reaches_start(function, found.family) || self.zygotes.is_avoided(function) {
             return None;
         }
-        let ready = self.zygotes.ready(&self.zygote_key(found));
+        let ready = self.zygotes.ready(&self.zygote_key(found, function.memory_mb), self.now());
         if ready.is_none() {
-            self.start_zygote(found);
+            self.start_zygote(found, function.memory_mb);
         }
         ready.filter(|zygote| !shadows(function, found.family, zygote.text())).map(|zygote| zygote.number())
     }
 
     /// Makes sure that the runtime's zygote is there or on its way; does not wait.
-    pub fn start_zygote(self: &Arc<Self>, found: &Arc<Found>) {
-        if !self.options.zygotes || program(self, found).is_none() {
+    pub fn start_zygote(self: &Arc<Self>, found: &Arc<Found>, memory_mb: u32) {
+        if !self.options.zygotes || program(self, found, memory_mb).is_none() {
             return;
         }
-        let key = self.zygote_key(found);
-        {
-            let mut slots = self.zygotes.slots.lock();
-            if slots.contains_key(&key) {
-                return;
-            }
-            // One with another SDK, or without: its instances live on.
-            slots.retain(|(id, _), _| *id != key.0);
-            slots.insert(key.clone(), Slot::Starting);
+        let key = self.zygote_key(found, memory_mb);
+        if self.zygotes.begin(&key, self.now()) {
+            tokio::spawn(keep(Arc::downgrade(self), self.launcher.clone(), found.clone(), key));
         }
-        tokio::spawn(keep(Arc::downgrade(self), self.launcher.clone(), found.clone(), key));
     }
 }
 
@@ -181,7 +222,7 @@ async fn keep(engine: Weak<Engine>, launcher: Arc<dyn Launcher>, found: Arc<Foun
     let mut ends = 0;
     while ends < ENDS_MAX {
         ends += 1;
-        let Some(spec) = engine.upgrade().and_then(|engine| program(&engine, &found)) else { return };
+        let Some(spec) = engine.upgrade().and_then(|engine| program(&engine, &found, key.2)) else { return };
         let zygote: Arc<dyn Zygote> = match launcher.start_zygote(spec).await {
             Ok(zygote) => Arc::from(zygote),
             Err(e) => {
@@ -223,8 +264,8 @@ async fn keep(engine: Weak<Engine>, launcher: Arc<dyn Launcher>, found: Arc<Foun
     }
 }
 
-/// What is started as the zygote of a runtime; `None` where there is no such thing.
-pub fn program(engine: &Engine, found: &Found) -> Option<ZygoteSpec> {
+/// What is started as the zygote of a runtime, for functions of this size; `None` where there is no such thing.
+pub fn program(engine: &Engine, found: &Found, memory_mb: u32) -> Option<ZygoteSpec> {
     let client = environment::client(engine, found)?;
     let sdk = environment::sdk(engine, found);
     let layout = Layout::new(&engine.launcher, "/var/task".as_ref(), None, &client.host, sdk.as_ref());
@@ -245,10 +286,24 @@ pub fn program(engine: &Engine, found: &Found) -> Option<ZygoteSpec> {
             argv.push(format!("{}/zygote.py", layout.runtime).into());
             argv.push(layout.sdk.clone().unwrap_or_default().into());
         }
-        Family::Java(_) | Family::Ruby(_) | Family::Provided => return None,
+        Family::Java(feature) => {
+            argv.extend(environment::java_options(feature, memory_mb));
+            if feature >= 23 {
+                // How it takes the function's variables; said once, on the function's log, otherwise.
+                argv.push("--sun-misc-unsafe-memory-access=allow".into());
+            }
+            argv.extend(["-cp".into(), format!("{}/squall-runtime.jar", layout.runtime).into()]);
+            argv.extend(["squall.runtime.Stem", RUNTIME_API].map(Into::into));
+        }
+        Family::Ruby(_) | Family::Provided => return None,
     }
+    let is_stem = matches!(found.family, Family::Java(_));
     let mut env: Vec<(OsString, OsString)> =
         environment::shared(found, &layout).into_iter().map(|(k, v)| (k.into(), v.into())).collect();
+    if is_stem {
+        env.insert(0, ("ROOM".into(), " ".repeat(VARIABLES_BYTES).into()));
+        env.resize(VARIABLES_MAX, ("ROOM".into(), OsString::new()));
+    }
     // Clients of the SDK are made beforehand: they are what functions without settings of their own would make.
     env.extend(environment::cloud(&engine.options.region).map(|(k, v)| (k.into(), v.into())));
     let mounts: Vec<Mount> = found.mounts.iter().cloned().chain([client]).chain(sdk).collect();
@@ -258,6 +313,7 @@ pub fn program(engine: &Engine, found: &Found) -> Option<ZygoteSpec> {
         env,
         mounts,
         keeps_descriptors: matches!(found.family, Family::Node(_)),
+        is_stem,
     })
 }
 
@@ -292,7 +348,9 @@ fn is_read_at_start(name: &str, family: Family) -> bool {
     let own = match family {
         Family::Node(_) => ["NODE_", "UV_USE_"].as_slice(),
         Family::Python(_) => ["PYTHON"].as_slice(),
-        Family::Java(_) | Family::Ruby(_) | Family::Provided => &[],
+        // Those of the machine itself; JDK_JAVA_OPTIONS is the launcher's.
+        Family::Java(_) => ["JAVA_", "_JAVA_", "JDK_", "CLASSPATH", "TZ"].as_slice(),
+        Family::Ruby(_) | Family::Provided => &[],
     };
     let common = ["LD_", "LC_", "MALLOC_", "OPENSSL_", "SSL_CERT_", "ICU_"];
     EARLY.contains(&name) || !LATE.contains(&name) && own.iter().chain(&common).any(|prefix| name.starts_with(prefix))
@@ -312,5 +370,8 @@ mod tests {
             assert!(!is_read_at_start(name, node), "{name}");
         }
         assert!(is_read_at_start("PYTHONOPTIMIZE", Family::Python(11)));
+        let java = Family::Java(17);
+        assert!(is_read_at_start("JAVA_TOOL_OPTIONS", java) && is_read_at_start("JDK_JAVA_OPTIONS", java));
+        assert!(!is_read_at_start("TABLE", java) && !is_read_at_start("JAVA_TOOL_OPTIONS", node));
     }
 }

@@ -67,7 +67,7 @@ fn given_sdk(dir: &std::path::Path) -> std::path::PathBuf {
 
 /// Waits until instances of the runtime are forks.
 async fn zygote(world: &World, runtime: &str) {
-    world.runtime.prepare(runtime).await.expect("prepare");
+    world.runtime.prepare(runtime, 128).await.expect("prepare");
     for _ in 0..1000 {
         let states = world.runtime.zygotes();
         match states.iter().find(|(id, _)| id == runtime) {

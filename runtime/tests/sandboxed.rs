@@ -39,6 +39,7 @@ async fn run() {
     python_runs_at_the_paths_of_aws(&world).await;
     node_runs_at_the_paths_of_aws(&world).await;
     python_forks_are_like_executions(&world).await;
+    java_machines_wait_for_their_function(&world).await;
     memory_has_its_limit(&world).await;
     a_custom_runtime_runs(&world).await;
     frozen_instances_go_on(&world).await;
@@ -137,7 +138,7 @@ async fn python_forks_are_like_executions(world: &World) {
 
 /// Waits until instances of the runtime are forks.
 async fn zygote(world: &World, runtime: &str) {
-    world.runtime.prepare(runtime).await.expect("prepare");
+    world.runtime.prepare(runtime, 128).await.expect("prepare");
     for _ in 0..1000 {
         let states = world.runtime.zygotes();
         match states.iter().find(|(id, _)| id == runtime) {
@@ -157,6 +158,65 @@ async fn node_runs_at_the_paths_of_aws(world: &World) {
         let code = "exports.handler = async () => { require('fs').writeFileSync('/tmp/x', 'x'); return [process.cwd(), __filename, (await require('dns').promises.lookup('127.0.0.1')).address] }";
         let answer = world.once(runtime, "index.handler", &[("index.js", code)], "{}").await;
         assert_eq!(answer.json(), json!(["/var/task", "/var/task/index.js", "127.0.0.1"]), "{runtime}");
+    }
+}
+
+const JAVA: &str = r#"
+import java.io.*; import java.nio.file.*; import java.util.*;
+public class App {
+    static final String OWN = System.getenv("OWN");
+    public Map<String, Object> run(Map<String, Object> event) throws Exception {
+        Process child = new ProcessBuilder("/bin/sh", "-c", "echo $OWN $ROOM; pwd").start();
+        String said = new String(child.getInputStream().readAllBytes());
+        Map<String, Object> m = new TreeMap<>();
+        m.put("own", OWN); m.put("child", said); m.put("main", System.getProperty("sun.java.command").split(" ")[0]);
+        m.put("cwd", new File(".").getCanonicalPath()); m.put("file", Files.readString(Path.of("own.txt"))); m.put("room", System.getenv("ROOM"));
+        m.put("uid", Files.getAttribute(Files.createTempFile("x", "y"), "unix:uid")); m.put("zone", TimeZone.getDefault().getID());
+        m.put("heap", Runtime.getRuntime().maxMemory() >> 20); m.put("input", System.in.read());
+        return m;
+    }
+}"#;
+
+/// Machines that were started ahead are like those that are executed.
+async fn java_machines_wait_for_their_function(world: &World) {
+    let code = world.dir.path().join("java");
+    std::fs::create_dir_all(&code).expect("make the folder");
+    std::fs::write(code.join("App.java"), JAVA).expect("write");
+    std::fs::write(code.join("own.txt"), "mine").expect("write");
+    let compiled =
+        std::process::Command::new("javac").args(["--release", "17", "App.java"]).current_dir(&code).status();
+    if !compiled.is_ok_and(|status| status.success()) {
+        return eprintln!("skipped: javac");
+    }
+    for runtime in ["java17", "java21", "java25"] {
+        if !world.has(runtime).await {
+            continue;
+        }
+        zygote(world, runtime).await;
+        let call = async |env: &[(&str, &str)]| {
+            let mut f = world.function(runtime, "App::run", &[]);
+            f.code_dir = code.clone();
+            f.memory_mb = 128;
+            f.env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+            world.invoke(&Arc::new(f), "{}").await.json()
+        };
+        let long = "l".repeat(3000);
+        let mut executed = call(&[("OWN", "é"), ("LONG", &long), ("TZ", "Asia/Tokyo")]).await;
+        assert_eq!(executed["main"].take(), "squall.runtime.Main", "{runtime}: a variable that is read at the start");
+        let mut told = json!(null);
+        for _ in 0..200 {
+            told = call(&[("OWN", "é"), ("LONG", &long)]).await;
+            if told["main"] == "squall.runtime.Stem" {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert_eq!(told["main"].take(), "squall.runtime.Stem", "{runtime}: {told}");
+        assert_eq!((executed["zone"].take(), told["zone"].take()), (json!("Asia/Tokyo"), json!("UTC")));
+        assert_eq!(told, executed, "{runtime}");
+        let expected = json!({"own": "é", "child": "é\n/var/task\n", "main": null, "cwd": "/var/task", "file": "mine", "room": null, "uid": 993,
+            "zone": null, "heap": told["heap"], "input": -1});
+        assert_eq!(told, expected, "{runtime}");
     }
 }
 

@@ -20,13 +20,13 @@ async fn a_given_folder_is_found_by_every_function() {
     let given = dir.path().to_owned();
     let world = World::with(Arc::new(ProcessLauncher), |o| o.sdk_dir = Some(given));
     if world.has("python3.11").await {
-        let state = world.runtime.prepare("python3.11").await.expect("found");
+        let state = world.runtime.prepare("python3.11", 128).await.expect("found");
         assert!(matches!(&state, SdkState::Ready(folder) if folder.ends_with("python3.11")), "{state:?}");
         let code = "import boto9\ndef handler(e, c): return boto9.x";
         assert_eq!(world.once("python3.11", "app.handler", &[("app.py", code)], "{}").await.text(), "1");
     }
     if world.has("nodejs20.x").await {
-        let state = world.runtime.prepare("nodejs20.x").await.expect("found");
+        let state = world.runtime.prepare("nodejs20.x", 128).await.expect("found");
         assert!(matches!(state, SdkState::Ready(_)), "{state:?}");
         let cases = [
             ("app.js", "const { x } = require('@aws-sdk/client-x'); exports.handler = async () => x"),
@@ -36,7 +36,7 @@ async fn a_given_folder_is_found_by_every_function() {
             assert_eq!(world.once("nodejs20.x", "app.handler", &[(file, code)], "{}").await.text(), "1", "{file}");
         }
     }
-    assert_eq!(world.runtime.prepare("provided.al2").await, Ok(SdkState::NotNeeded));
+    assert_eq!(world.runtime.prepare("provided.al2", 128).await, Ok(SdkState::NotNeeded));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -45,7 +45,7 @@ async fn what_cannot_be_had_is_told_and_functions_run_without() {
     if !world.has("python3.11").await {
         return;
     }
-    let state = world.runtime.prepare("python3.11").await.expect("found");
+    let state = world.runtime.prepare("python3.11", 128).await.expect("found");
     assert!(matches!(&state, SdkState::Failed(text) if text.contains("sdk_install")), "{state:?}");
     let answer = world.once("python3.11", "app.handler", &[("app.py", "def handler(e, c): return 1")], "{}").await;
     assert_eq!(answer.text(), "1");
@@ -63,7 +63,7 @@ async fn pip_and_npm_install_the_real_ones() {
     for runtime in ["python3.11", "nodejs20.x"] {
         if world.has(runtime).await {
             let began = std::time::Instant::now();
-            let state = world.runtime.prepare(runtime).await.expect("found");
+            let state = world.runtime.prepare(runtime, 128).await.expect("found");
             eprintln!("{runtime}: {state:?} after {:?}", began.elapsed());
             assert!(matches!(state, SdkState::Ready(_)));
         }
@@ -74,7 +74,7 @@ async fn pip_and_npm_install_the_real_ones() {
         assert_eq!(answer.text(), "\"http://127.0.0.1:\"", "{}", answer.tail());
     }
     if let (Ok(python), Ok(SdkState::Ready(sdk))) =
-        (world.runtime.find("python3.11").await, world.runtime.prepare("python3.11").await)
+        (world.runtime.find("python3.11").await, world.runtime.prepare("python3.11", 128).await)
     {
         let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut command = std::process::Command::new(&python.exe);

@@ -100,7 +100,11 @@ sys.stdout.flush(); os._exit(7)";
     for _ in 0..4 {
         let (text, exit) = lab.run(spec.clone()).await;
         assert!(text.starts_with("stem 993 993 /var/task {'PATH': '/usr/bin:/bin', 'LONG': 'lll"), "{text:.200}");
-        assert!(text.contains("'} ['0', '1', '2', '3'] True\nmine [] 0000000000000000 0\n"), "{:?}", text.get(150_000..));
+        assert!(
+            text.contains("'} ['0', '1', '2', '3'] True\nmine [] 0000000000000000 0\n"),
+            "{:?}",
+            text.get(150_000..)
+        );
         assert_eq!(exit.code, Some(7));
         ready(&lab, 3).await;
     }
@@ -148,7 +152,8 @@ async fn one_that_cannot_take_its_function_is_replaced_by_the_program() {
     let stem = stem(&lab, "cannot").await;
     stem.stock(1);
     ready(&lab, 2).await;
-    let script = "print('here', os.getcwd(), os.readlink('/proc/self/fd/0'), dict(os.environ)); sys.stdout.flush(); os._exit(5)";
+    let script =
+        "print('here', os.getcwd(), os.readlink('/proc/self/fd/0'), dict(os.environ)); sys.stdout.flush(); os._exit(5)";
     let (text, exit) = lab.run(grown(&lab, &stem, "cannot", script)).await;
     assert_eq!(text, "here /var/task /dev/null {'PATH': '/usr/bin:/bin', 'LC_CTYPE': 'C.UTF-8'}\n");
     assert_eq!(exit.code, Some(5));

@@ -174,7 +174,7 @@ impl Snapshots {
             return Ok(zygote.clone());
         }
         let none = || format!("there are no snapshots for {}", found.id);
-        let mut spec = zygotes::program(engine, found).ok_or_else(none)?;
+        let mut spec = zygotes::program(engine, found, 0).ok_or_else(none)?;
         // In place of the SDK, which its forks load themselves where they want it.
         spec.argv.pop();
         spec.argv.push("--bare".into());

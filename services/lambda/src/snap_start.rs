@@ -83,7 +83,7 @@ pub fn finish(room: &Lambda, region: &str, name: &str) {
 
 async fn make(room: &Lambda, entry: &Entry, version: &Version) -> Result<(), Error> {
     // The SDK of a runtime that was just added may still be on its way.
-    if let Err(why) = room.runtime.prepare(&version.runtime).await {
+    if let Err(why) = room.runtime.prepare(&version.runtime, version.memory_mb).await {
         tracing::warn!(function = entry.record.name, why, "the runtime is not on this host");
     }
     let (state, is_optimized) = match room.function(entry, version).await {

@@ -48,7 +48,7 @@ async fn finish_now(room: &Lambda, region: &str, name: &str) -> Result<(), Error
     let layers = room.code.open_layers(latest.layers.iter().map(|l| l.object.as_str())).await;
     let phase = match code.and_then(|code| Ok((code, layers?))) {
         Ok(_packages) => {
-            match room.runtime.prepare(&entry.record.latest.runtime).await {
+            match room.runtime.prepare(&latest.runtime, latest.memory_mb).await {
                 // Functions that bundle their SDK still run; `doctor` and the health page tell the operator.
                 Ok(SdkState::Failed(why)) => {
                     tracing::warn!(function = name, ?why, "the runtime's SDK is not available")

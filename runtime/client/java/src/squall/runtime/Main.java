@@ -17,15 +17,20 @@ public final class Main {
     private Main() {}
 
     public static void main(String[] args) throws Exception {
+        run(args.length > 0 ? args[0] : "/opt", null);
+    }
+
+    /** Serves for ever; over the connection that is there, if one is. */
+    static void run(String opt, Api connected) throws Exception {
         PrintStream out = new PrintStream(new java.io.FileOutputStream(java.io.FileDescriptor.out), false, StandardCharsets.UTF_8);
         PrintStream lines = new Lines(out);
         System.setOut(lines);
         System.setErr(lines);
         Map<String, String> env = System.getenv();
-        Api api = new Api(env.get("AWS_LAMBDA_RUNTIME_API"));
+        Api api = connected != null ? connected : new Api(env.get("AWS_LAMBDA_RUNTIME_API"));
         Handler handler;
         try {
-            ClassLoader loader = loader(env.getOrDefault("LAMBDA_TASK_ROOT", "/var/task"), args.length > 0 ? args[0] : "/opt");
+            ClassLoader loader = loader(env.getOrDefault("LAMBDA_TASK_ROOT", "/var/task"), opt);
             Thread.currentThread().setContextClassLoader(loader);
             handler = Handler.find(env.getOrDefault("_HANDLER", ""), loader);
         } catch (Throwable e) {
@@ -60,6 +65,13 @@ public final class Main {
                 }
             }
         }
+    }
+
+    /** What loads classes that only a function's start needs. */
+    static void rehearse() throws Exception {
+        loader("/var/task", "/opt");
+        new Lines(new PrintStream(new java.io.ByteArrayOutputStream(), false, StandardCharsets.UTF_8)).println("");
+        describe(new IllegalStateException(""));
     }
 
     private static ClassLoader loader(String task, String opt) throws Exception {
