@@ -2,6 +2,7 @@
 
 use crate::client::{Client, Target};
 use crate::floor::Interpreters;
+use crate::java;
 use crate::server::Server;
 use anyhow::{Context as _, Result, bail, ensure};
 use base64::Engine as _;
@@ -68,6 +69,7 @@ pub struct Cloud {
     pub target: Target,
     role: String,
     languages: Vec<Language>,
+    java: Option<String>,
     created: Cell<usize>,
     /// Functions have an SDK.
     pub has_sdk: bool,
@@ -97,7 +99,8 @@ impl Cloud {
         let languages: Vec<Language> = node.into_iter().chain(python).collect();
         ensure!(!languages.is_empty(), "the server found neither Node.js nor Python");
         let role = role(&mut client).await?;
-        Ok(Self { target: server.target.clone(), role, languages, created: Cell::new(0), has_sdk })
+        let java = newest(&found, "java").map(str::to_owned);
+        Ok(Self { target: server.target.clone(), role, languages, java, created: Cell::new(0), has_sdk })
     }
 
     /// The interpreted languages to measure.
@@ -117,6 +120,16 @@ impl Cloud {
         Ok(Language { name: "native", file: "bootstrap", code, client: "", runtime: "provided.al2023".into() })
     }
 
+    /// The function in Java, compiled here.
+    ///
+    /// # Errors
+    /// The server found no Java, or this host has no compiler.
+    pub fn java(&self) -> Result<Language> {
+        let runtime = self.java.clone().context("the server found no Java")?;
+        let code = java::compile()?;
+        Ok(Language { name: "java", file: "index.class", code, client: "", runtime })
+    }
+
     /// Creates a function with code of its own: its name.
     pub async fn create(&self, client: &mut Client, language: &Language) -> Result<String> {
         let n = self.created.replace(self.created.get() + 1);
@@ -126,7 +139,7 @@ impl Cloud {
             "FunctionName": name,
             "Runtime": language.runtime,
             "Role": self.role,
-            "Handler": "index.handler",
+            "Handler": if language.name == "java" { "index::handler" } else { "index.handler" },
             "MemorySize": MEMORY_MB,
             "Timeout": 60,
             "Code": {"ZipFile": STANDARD.encode(package)},

@@ -13,6 +13,7 @@ mod ddb;
 mod density;
 mod floor;
 mod functions;
+mod java;
 mod lambda;
 mod load;
 mod machine;
@@ -196,6 +197,13 @@ async fn runtime(
             if part.has(Part::Cold) {
                 step(&format!("cold, {}", language.runtime));
                 cloud.cold(report, language).await?;
+            }
+        }
+        if part.has(Part::Cold) {
+            step("cold, Java");
+            match cloud.java() {
+                Ok(language) => cloud.cold_java(report, &language).await?,
+                Err(e) => report.note(format!("Java is not measured: {e:#}")),
             }
         }
     }

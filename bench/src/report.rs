@@ -49,6 +49,8 @@ const TARGETS: &[(&str, Target)] = &[
     ("cold.nodejs.p99_us", Target::Most(10_000.0)),
     ("cold.python.p50_us", Target::Most(3_000.0)),
     ("cold.python.p99_us", Target::Most(10_000.0)),
+    ("cold.java.p50_us", Target::Most(8_000.0)),
+    ("cold.java.p99_us", Target::Most(40_000.0)),
     ("cold.native.p50_us", Target::Most(1_500.0)),
     ("cold.native.p99_us", Target::Most(5_000.0)),
     ("burst.nodejs.c100.all_ms", Target::Most(1_150.0)),

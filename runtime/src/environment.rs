@@ -126,9 +126,7 @@ fn command(function: &Function, found: &Found, layout: &Layout, on_host: bool) -
             argv.push(layout.sdk.clone().unwrap_or_default().into());
         }
         Family::Node(_) => {
-            // As AWS does: V8 cannot see the limit from inside and would grow past it instead of collecting.
-            argv.push(format!("--max-old-space-size={}", (function.memory_mb * 9 / 10).max(64)).into());
-            argv.push(format!("--max-semi-space-size={}", (function.memory_mb / 20).clamp(1, 64)).into());
+            argv.extend(node_options(function.memory_mb));
             argv.push(format!("{}/bootstrap.cjs", layout.runtime).into());
         }
         Family::Java(feature) => {
@@ -167,6 +165,14 @@ fn with_extensions(
         return refused("Extension.NotSupported", text.into());
     }
     Ok(instance.extensions.wrap(argv, layout))
+}
+
+/// As AWS does: V8 cannot see the limit from inside and would grow past it instead of collecting.
+pub fn node_options(memory_mb: u32) -> [OsString; 2] {
+    [
+        format!("--max-old-space-size={}", (memory_mb * 9 / 10).max(64)).into(),
+        format!("--max-semi-space-size={}", (memory_mb / 20).clamp(1, 64)).into(),
+    ]
 }
 
 /// The machine's own: no place from which it could tell its memory is seen inside. The shares are AWS's; a collector with one

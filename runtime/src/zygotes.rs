@@ -4,9 +4,9 @@
 //! ended. It never runs a function. Instances are executed as without it: until it is ready, where the launcher has none, and
 //! for functions whose configuration reaches into the very start of the interpreter ([`reaches_start`]).
 //!
-//! A Java machine cannot be forked. In its zygote's place there are stem cells: machines that were started in sandboxes of their own
-//! and wait, one for each function that comes. How much memory a machine may use is settled when it starts, so they are made for a
-//! function size.
+//! A Java machine cannot be forked, and Node.js not on every host nor for every function. In the zygote's place there are stem cells:
+//! processes that were started in sandboxes of their own and wait, one for each function that comes. How much memory they may use is
+//! settled when they start, so they are made for a function size.
 
 use crate::engine::Engine;
 use crate::environment;
@@ -58,8 +58,11 @@ enum Slot {
     Unavailable(String),
 }
 
-/// Which zygote: runtime and SDK, or function size in MiB where it matters. An SDK that is there at last makes another one.
+/// Which zygote: runtime, SDK, and for stem cells the function size in MiB. An SDK that is there at last makes another one.
 type Key = (String, Option<PathBuf>, u32);
+
+/// The size of what is forked from: of no account.
+const FORKED: u32 = 0;
 
 /// With when it was last asked for.
 struct Place {
@@ -96,6 +99,10 @@ impl Zygotes {
 
     /// Has a function's further instances executed: its runtime has crashed in a fork. The line says so in its log, once.
     pub fn avoid(&self, function: &Function, exit: Exit) -> Option<String> {
+        if matches!(Family::of(&function.runtime), Some(Family::Java(_))) {
+            // It was no fork: the crash is the function's own.
+            return None;
+        }
         let mut avoided = self.avoided.lock();
         if avoided.len() >= AVOIDED_MAX {
             avoided.clear();
@@ -104,7 +111,7 @@ impl Zygotes {
         avoided.insert((function.arn(), function.revision)).then(|| {
             format!(
                 "The runtime was a fork of a prepared process and ended by signal: {how}. Further environments of this function \
-                 start without it."
+                 are processes of their own."
             )
         })
     }
@@ -128,6 +135,10 @@ impl Zygotes {
             Slot::Ready(zygote, _) if zygote.is_alive() => Some(zygote.clone()),
             _ => None,
         }
+    }
+
+    fn is_unavailable(&self, key: &Key) -> bool {
+        matches!(self.slots.lock().get(key), Some(Place { slot: Slot::Unavailable(_), .. }))
     }
 
     /// Changes a slot that still exists.
@@ -162,10 +173,10 @@ impl Zygotes {
 impl Engine {
     /// Tells zygotes and launcher how much is to wait for functions, where that has changed.
     pub fn restock(&self) {
-        let ready: Vec<(String, Arc<dyn Zygote>)> = {
+        let ready: Vec<(Key, Arc<dyn Zygote>)> = {
             let slots = self.zygotes.slots.lock();
-            let ready = |((id, ..), place): (&Key, &Place)| match &place.slot {
-                Slot::Ready(zygote, _) => Some((id.clone(), zygote.clone())),
+            let ready = |(key, place): (&Key, &Place)| match &place.slot {
+                Slot::Ready(zygote, _) => Some((key.clone(), zygote.clone())),
                 _ => None,
             };
             slots.iter().filter_map(ready).collect()
@@ -177,10 +188,10 @@ impl Engine {
             self.launcher.aim(executed);
         }
         told.retain(|number, _| *number == 0 || ready.iter().any(|(_, zygote)| zygote.number() == *number));
-        for (id, zygote) in ready {
-            let target = match Family::of(&id) {
-                Some(Family::Java(_)) => standby.expected(&id, now).min(STEMS_MAX),
-                _ => standby.target([id.as_str()], now),
+        for ((id, _, size), zygote) in ready {
+            let target = match size {
+                FORKED => standby.target([id.as_str()], now),
+                _ => standby.expected(&id, now).min(STEMS_MAX),
             };
             if told.insert(zygote.number(), target) != Some(target) {
                 zygote.stock(target);
@@ -188,30 +199,42 @@ impl Engine {
         }
     }
 
+    /// The zygote of functions of this size: stem cells where the runtime cannot fork, here or at all.
     fn zygote_key(&self, found: &Found, memory_mb: u32) -> Key {
-        let size = if matches!(found.family, Family::Java(_)) { memory_mb } else { 0 };
-        (found.id.clone(), self.sdk.folder(found), size)
+        let key = |size| (found.id.clone(), self.sdk.folder(found), size);
+        match found.family {
+            Family::Java(_) => key(memory_mb),
+            Family::Node(_) if self.zygotes.is_unavailable(&key(FORKED)) => key(memory_mb),
+            _ => key(FORKED),
+        }
     }
 
-    /// The zygote to fork an instance of this function from, if there can be one now.
+    /// The zygote to make an instance of this function with, if there can be one now.
     pub fn zygote_for(self: &Arc<Self>, function: &Function, found: &Arc<Found>) -> Option<u64> {
-        if reaches_start(function, found.family) || self.zygotes.is_avoided(function) {
+        if reaches_start(function, found.family) {
             return None;
         }
-        let ready = self.zygotes.ready(&self.zygote_key(found, function.memory_mb), self.now());
+        let mut key = self.zygote_key(found, function.memory_mb);
+        if key.2 == FORKED && self.zygotes.is_avoided(function) {
+            if !matches!(found.family, Family::Node(_)) {
+                return None;
+            }
+            key.2 = function.memory_mb;
+        }
+        let ready = self.zygotes.ready(&key, self.now());
         if ready.is_none() {
-            self.start_zygote(found, function.memory_mb);
+            self.keep_zygote(found, key);
         }
         ready.filter(|zygote| !shadows(function, found.family, zygote.text())).map(|zygote| zygote.number())
     }
 
-    /// Makes sure that the runtime's zygote is there or on its way; does not wait.
+    /// Makes sure that the zygote for functions of this size is there or on its way; does not wait.
     pub fn start_zygote(self: &Arc<Self>, found: &Arc<Found>, memory_mb: u32) {
-        if !self.options.zygotes || program(self, found, memory_mb).is_none() {
-            return;
-        }
-        let key = self.zygote_key(found, memory_mb);
-        if self.zygotes.begin(&key, self.now()) {
+        self.keep_zygote(found, self.zygote_key(found, memory_mb));
+    }
+
+    fn keep_zygote(self: &Arc<Self>, found: &Arc<Found>, key: Key) {
+        if self.options.zygotes && program(self, found, key.2).is_some() && self.zygotes.begin(&key, self.now()) {
             tokio::spawn(keep(Arc::downgrade(self), self.launcher.clone(), found.clone(), key));
         }
     }
@@ -264,13 +287,20 @@ async fn keep(engine: Weak<Engine>, launcher: Arc<dyn Launcher>, found: Arc<Foun
     }
 }
 
-/// What is started as the zygote of a runtime, for functions of this size; `None` where there is no such thing.
-pub fn program(engine: &Engine, found: &Found, memory_mb: u32) -> Option<ZygoteSpec> {
+/// What is started as the zygote of a runtime, or as its stem cells for functions of this size; `None` where there is no such thing.
+pub fn program(engine: &Engine, found: &Found, size: u32) -> Option<ZygoteSpec> {
+    let is_stem = size != FORKED;
     let client = environment::client(engine, found)?;
     let sdk = environment::sdk(engine, found);
     let layout = Layout::new(&engine.launcher, "/var/task".as_ref(), None, &client.host, sdk.as_ref());
     let mut argv: Vec<OsString> = vec![found.exe_inside.clone().into()];
     match found.family {
+        Family::Node(_) if is_stem => {
+            argv.extend(environment::node_options(size));
+            argv.push(format!("{}/bootstrap.cjs", layout.runtime).into());
+            argv.push("--stem".into());
+            argv.extend(engine.options.sdk_node_preload.iter().map(Into::into));
+        }
         Family::Node(_) => {
             // No threads of V8, which a fork would lose. What the rehearsals have compiled stays. Text on large pages need not
             // be mapped again by each fork (measured: a quarter of its page faults). The collection that V8 begins eight seconds
@@ -281,13 +311,13 @@ pub fn program(engine: &Engine, found: &Found, memory_mb: u32) -> Option<ZygoteS
             argv.push("--zygote".into());
             argv.extend(engine.options.sdk_node_preload.iter().map(Into::into));
         }
-        Family::Python(_) => {
+        Family::Python(_) if !is_stem => {
             argv.extend(["-s", "-S"].map(Into::into));
             argv.push(format!("{}/zygote.py", layout.runtime).into());
             argv.push(layout.sdk.clone().unwrap_or_default().into());
         }
         Family::Java(feature) => {
-            argv.extend(environment::java_options(feature, memory_mb));
+            argv.extend(environment::java_options(feature, size));
             if feature >= 23 {
                 // How it takes the function's variables; said once, on the function's log, otherwise.
                 argv.push("--sun-misc-unsafe-memory-access=allow".into());
@@ -295,12 +325,11 @@ pub fn program(engine: &Engine, found: &Found, memory_mb: u32) -> Option<ZygoteS
             argv.extend(["-cp".into(), format!("{}/squall-runtime.jar", layout.runtime).into()]);
             argv.extend(["squall.runtime.Stem", RUNTIME_API].map(Into::into));
         }
-        Family::Ruby(_) | Family::Provided => return None,
+        Family::Python(_) | Family::Ruby(_) | Family::Provided => return None,
     }
-    let is_stem = matches!(found.family, Family::Java(_));
     let mut env: Vec<(OsString, OsString)> =
         environment::shared(found, &layout).into_iter().map(|(k, v)| (k.into(), v.into())).collect();
-    if is_stem {
+    if matches!(found.family, Family::Java(_)) {
         env.insert(0, ("ROOM".into(), " ".repeat(VARIABLES_BYTES).into()));
         env.resize(VARIABLES_MAX, ("ROOM".into(), OsString::new()));
     }
@@ -312,7 +341,7 @@ pub fn program(engine: &Engine, found: &Found, memory_mb: u32) -> Option<ZygoteS
         argv,
         env,
         mounts,
-        keeps_descriptors: matches!(found.family, Family::Node(_)),
+        keeps_descriptors: matches!(found.family, Family::Node(_)) && !is_stem,
         is_stem,
     })
 }

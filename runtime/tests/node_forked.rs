@@ -184,7 +184,10 @@ async fn a_runtime_that_crashes_in_a_fork_is_executed(world: &World, runtime: &s
     let answer = world.invoke(&f, "{\"crash\":true}").await;
     assert_eq!(answer.json()["errorType"], "Runtime.ExitError", "{runtime}: {}", answer.text());
     let log = world.logs.of(&f.name).join("\n");
-    assert!(log.contains("ended by signal: aborted. Further environments of this function start without it."), "{log}");
+    assert!(
+        log.contains("ended by signal: aborted. Further environments of this function are processes of their own."),
+        "{log}"
+    );
     let mut is_fork = world.invoke(&f, "{}").await.text();
     for _ in 0..3 {
         if is_fork == "false" {
@@ -195,8 +198,40 @@ async fn a_runtime_that_crashes_in_a_fork_is_executed(world: &World, runtime: &s
         is_fork = world.invoke(&f, "{}").await.text();
     }
     assert_eq!(is_fork, "false", "{runtime}");
+    a_stem_cell_looks_like_an_execution(world, &f).await;
     // Others are forked as before.
     assert_eq!(world.once(runtime, "index.handler", &[("index.js", code)], "{}").await.text(), "true", "{runtime}");
+}
+
+/// What is not forked waits as a process of its own.
+async fn a_stem_cell_looks_like_an_execution(world: &World, f: &Arc<squall_runtime::Function>) {
+    let runtime = &f.runtime;
+    let code = "
+const fs = require('fs');
+const sdk = require('@aws-sdk/client-dynamodb');
+const loaded = performance.now();
+exports.handler = async (e) => e.crash ? process.abort() : ({ stem: fs.readFileSync('/proc/self/cmdline', 'utf8').includes('--stem'), fork: fs.readFileSync('/proc/self/cmdline', 'utf8').includes('--zygote'),
+  own: process.env.OWN, cwd: process.cwd(), file: fs.readFileSync('index.js', 'utf8').length > 9, argv: process.argv.slice(1), flags: process.execArgv.length,
+  child: require('child_process').execSync('echo $OWN; pwd').toString(), zone: new Date(0).getHours(), gc: typeof gc, main: require.main.filename, young: process.uptime() < 20,
+  input: fs.readlinkSync('/proc/self/fd/0'), loads: globalThis.loads, early: sdk.at < loaded, uid: process.getuid(), kept: Object.keys(process.env).filter((k) => k === 'ROOM').length });";
+    let mut f = world.function(runtime, "index.handler", &[("index.js", code)]);
+    f.env = vec![("OWN".into(), "1".into()), ("TZ".into(), "Asia/Tokyo".into())];
+    let f = Arc::new(f);
+    world.invoke(&f, "{\"crash\":true}").await;
+    let mut told = json!(null);
+    for _ in 0..100 {
+        told = world.invoke(&f, "{}").await.json();
+        if told["stem"] == true {
+            break;
+        }
+        // A fork from before, or a process that was executed while none waited.
+        world.invoke(&f, "{\"crash\":true}").await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let expected = json!({"stem": true, "fork": false, "own": "1", "cwd": "/var/task", "file": true, "argv": ["/var/runtime/bootstrap.cjs"],
+        "flags": 2, "child": "1\n/var/task\n", "zone": 9, "gc": "undefined", "main": "/var/runtime/bootstrap.cjs", "young": true,
+        "input": "/dev/null", "loads": 1, "early": true, "uid": 993, "kept": 0});
+    assert_eq!(told, expected, "{runtime}");
 }
 
 /// Compiling WebAssembly leaves work to threads that a fork does not have; the end of a worker waits for it.

@@ -243,6 +243,7 @@ function forget() {
   log.setRequest(undefined);
 }
 
-// `--zygote` and the packages of the SDK to be loaded: see zygote.cjs.
+// `--zygote` or `--stem`, and the packages of the SDK to be loaded: see zygote.cjs.
 if (process.argv[2] === '--zygote') require('./zygote.cjs').serve(main, forget, process.argv.slice(3));
+else if (process.argv[2] === '--stem') require('./zygote.cjs').wait(main, forget, process.argv.slice(3));
 else main();

@@ -227,4 +227,50 @@ async function serve(main, forget, wanted) {
   }
 }
 
-module.exports = { serve };
+/** Reads so many bytes of the socket that a stem cell has as its standard input. */
+function readExactly(size) {
+  const bytes = Buffer.alloc(size);
+  for (let have = 0; have < size; ) {
+    const read = fs.readSync(0, bytes, have, size - have);
+    if (read === 0) process.exit(0);
+    have += read;
+  }
+  return bytes;
+}
+
+/** Takes the environment of a payload (sandbox/zygote/README.md) and leaves nothing of what the process was started with. */
+function replaceEnvironment(payload) {
+  const count = payload.readUInt32LE(0);
+  const strings = payload.toString('utf8', 8).split('\0');
+  for (const name of Object.keys(process.env)) delete process.env[name];
+  for (const pair of strings.slice(count, count + payload.readUInt32LE(4))) {
+    const at = pair.indexOf('=');
+    process.env[pair.slice(0, at)] = pair.slice(at + 1);
+  }
+}
+
+/** Loads what a zygote loads, then waits for the one function that this process is for: where forks cannot be. */
+async function wait(main, forget, wanted) {
+  for (const name of BUILTINS) require(name);
+  await untouched(async () => {
+    await preload(wanted);
+    await clear(await rehearseClient(main, 'rehearsal.handler', ['{}', '{"fails":true}', '{"again":[1,"2",null]}']), forget);
+  });
+  setImmediate(() => {
+    collect();
+    fs.writeSync(0, 'r');
+    replaceEnvironment(readExactly(readExactly(4).readUInt32LE(0)));
+    const started = process.hrtime.bigint();
+    fs.writeSync(0, 'k');
+    fs.closeSync(0);
+    fs.openSync('/dev/null', 'r+');
+    process.argv.length = 2;
+    process.uptime = () => Number(process.hrtime.bigint() - started) / 1e9;
+    process.chdir('/var/task');
+    if (process.env.TZ !== zone) process.env.TZ = process.env.TZ ?? '';
+    if (process.env.NODE_PATH !== nodePath) require('module').Module._initPaths();
+    main();
+  });
+}
+
+module.exports = { serve, wait };
