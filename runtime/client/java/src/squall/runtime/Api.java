@@ -25,17 +25,22 @@ final class Api {
     }
 
     private final String host;
+    private final Socket socket;
     private final OutputStream out;
     private final InputStream in;
     private Map<String, String> headers;
 
     Api(String address) throws IOException {
         int colon = address.lastIndexOf(':');
-        Socket socket = new Socket(address.substring(0, colon), Integer.parseInt(address.substring(colon + 1)));
+        socket = new Socket(address.substring(0, colon), Integer.parseInt(address.substring(colon + 1)));
         socket.setTcpNoDelay(true);
         host = address;
         out = socket.getOutputStream();
         in = new BufferedInputStream(socket.getInputStream(), 65536);
+    }
+
+    void close() throws IOException {
+        socket.close();
     }
 
     Event next() throws IOException {
