@@ -28,6 +28,10 @@ async fn bench(rounds: usize) {
     let code = dir.path().join("code");
     std::fs::create_dir(&code).expect("directory");
     let program = compile(&code);
+    let internet = squall_sandbox::Egress::new(true, &[]).expect("no networks");
+    for reach in [squall_sandbox::Reach::Nothing, squall_sandbox::Reach::IfPossible(internet)] {
+        filling(reach, rounds.min(400)).await;
+    }
     report("fork and exec", (0..rounds).map(|_| bare(&program)).collect());
     for (level, pool) in [(Level::None, 8), (Level::Namespaces, 8), (Level::Full, 8), (Level::Full, 0)] {
         let sandbox = Sandbox::start(Options {
@@ -99,6 +103,54 @@ async fn first_byte(sandbox: &Sandbox, code: &Path) -> Duration {
     let time = start.elapsed();
     worker.control.wait().await;
     time
+}
+
+/// CPU time of the whole machine, in ms: what the kernel does behind a request is nobody's in particular.
+fn busy_ms() -> u64 {
+    let text = std::fs::read_to_string("/proc/stat").expect("/proc/stat");
+    let line = text.lines().next().unwrap_or_default();
+    let ticks: Vec<u64> = line.split_whitespace().skip(1).filter_map(|n| n.parse().ok()).collect();
+    // user nice system (idle iowait) irq softirq
+    [0, 1, 2, 5, 6].iter().filter_map(|at| ticks.get(*at)).sum::<u64>() * 10
+}
+
+/// What a prepared sandbox costs to make and to take apart, in time and CPU of the machine (which should be quiet).
+async fn filling(egress: squall_sandbox::Reach, count: usize) {
+    let dir = tempfile::tempdir().expect("directory");
+    let what = if egress == squall_sandbox::Reach::Nothing { "" } else { " with a way out" };
+    let sandbox = Sandbox::start(Options {
+        level: Level::Full,
+        run_dir: dir.path().join("run"),
+        pool: 1,
+        spawner_exe: std::env::current_exe().expect("this program"),
+        egress,
+        spawner_args: vec![SPAWNER.into()],
+    })
+    .await
+    .expect("sandbox");
+    let ready = async |wanted: usize| {
+        while sandbox.stats().ready != wanted {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    ready(1).await;
+    let (start, busy) = (Instant::now(), busy_ms());
+    sandbox.aim(count + 1);
+    ready(count + 1).await;
+    let each = |ms: f64| ms / count as f64;
+    println!(
+        "prepare {count}{what}: each {:.2} ms, {:.2} ms of CPU",
+        each(start.elapsed().as_secs_f64() * 1e3),
+        each((busy_ms() - busy) as f64)
+    );
+    let (start, busy) = (Instant::now(), busy_ms());
+    sandbox.shutdown().await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    println!(
+        "take {count} apart: each {:.2} ms, {:.2} ms of CPU",
+        each(start.elapsed().as_secs_f64() * 1e3),
+        each((busy_ms() - busy) as f64)
+    );
 }
 
 async fn burst(sandbox: &Sandbox, code: &Path, count: usize) {

@@ -334,3 +334,31 @@ async fn restart_removes_what_the_death_of_everything_left() {
     lab.sandbox.shutdown().await;
     eventually_clean(&run_dir);
 }
+
+/// What a worker leaves in `/tmp`, whatever it did there, is seen by none after it; those that did nothing there hand theirs on.
+#[tokio::test]
+async fn tmp_is_as_new_whoever_had_it_before() {
+    let lab = Lab::start(Level::Full, 1).await;
+    let look = "stat -c '%Y %h %s %a %u' /tmp; ls -A /tmp; df --output=used,iused,avail /tmp; awk '$5==\"/tmp\"{print $3}' /proc/self/mountinfo";
+    let mut devices = BTreeSet::new();
+    let mut first: Option<String> = None;
+    let deeds = [
+        "true",
+        "echo x > /tmp/x; rm /tmp/x",
+        "true",
+        "mkdir /tmp/d; touch /tmp/d/x",
+        "touch /tmp 2>/dev/null; touch -d @1000000000.000000007 /tmp 2>/dev/null",
+        "python3 -c \"import os; f=os.open('/tmp',os.O_TMPFILE|os.O_RDWR); os.write(f,b'x'*9999999)\"",
+        "python3 -c \"import os; f=os.open('/tmp',os.O_TMPFILE|os.O_RDWR); os.link('/proc/self/fd/%d'%f,'/tmp/l')\"",
+        "touch /tmp/a; mv /tmp/a /tmp/b; rm /tmp/b; kill -9 $$",
+        "true",
+        "true",
+    ];
+    for deed in deeds {
+        let (text, _) = lab.run(lab.shell(&format!("{look}; ({deed}) 2>/dev/null"))).await;
+        let (seen, device) = text.trim_end().rsplit_once('\n').expect("lines");
+        devices.insert(device.to_owned());
+        assert_eq!(*first.get_or_insert_with(|| seen.to_owned()), seen, "before: {deed}");
+    }
+    assert!(devices.len() < deeds.len(), "none was handed on");
+}

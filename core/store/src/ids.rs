@@ -43,6 +43,29 @@ pub async fn allocate(state: &dyn State) -> Result<u64> {
     }
 }
 
+/// Takes so many ids at once, for one who needs them often and must not wait for the disk each time. Those that are then not
+/// used are lost, which is harmless.
+///
+/// # Errors
+/// As `commit`.
+pub async fn allocate_many(state: &dyn State, count: u64) -> Result<std::ops::Range<u64>> {
+    let txn = Txn::new().rule([counter()], move |view, out| {
+        let given = envelope::open_counter(view.row(0).map(|row| row.value.as_ref()))?;
+        let first = u64::try_from(given).ok().and_then(|n| n.checked_add(FIRST));
+        let range = first.and_then(|first| Some(first..first.checked_add(count)?));
+        let next = i64::try_from(count).ok().and_then(|count| given.checked_add(count));
+        let (Some(range), Some(next)) = (range, next) else {
+            return Err(Error::Corrupt("the id counter is out of range".into()));
+        };
+        out.put(counter(), envelope::seal_counter(next));
+        Ok(range)
+    });
+    match state.commit(txn).await {
+        Ok(done) => done.reply::<std::ops::Range<u64>>().ok_or(Error::Unknown),
+        Err(error) => Err(error.rejected::<Error>().unwrap_or_else(|other| other)),
+    }
+}
+
 /// A fresh 16-byte transaction id from the engine's time and a caller's unique number.
 pub fn txn_id(now: Millis, unique: u64) -> [u8; 16] {
     let mut id = [0; 16];

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::Setting;
 use super::fork;
+use super::image::{self, Free};
 use super::janitor::Remains;
 use super::prepare::{
     self, FIXED_FDS, Fresh, GIFT_FDS, HAND_FDS, Hand, SAYS_ERROR, SAYS_FAILED, SAYS_READY, SAYS_STARTED, SAYS_WAITING,
@@ -51,6 +52,15 @@ pub(super) struct Fork {
     pub is_waiting: bool,
 }
 
+/// What a sandbox is made of and for.
+pub(super) struct Plan {
+    pub tmp_bytes: u64,
+    /// A `/tmp` of that size that a sandbox before has not touched.
+    pub tmp: Option<OwnedFd>,
+    /// No request waits for it.
+    pub is_ahead: bool,
+}
+
 pub(super) struct Cell {
     pub number: u64,
     pub phase: Phase,
@@ -70,14 +80,19 @@ pub(super) struct Cell {
     pub oom: bool,
     /// Level none: no init ends the program's children with it.
     is_plain: bool,
+    /// `/tmp` is an image, which may serve again.
+    is_tmp_kept: bool,
     status: OwnedFd,
     tmp: Option<OwnedFd>,
+    /// What was free there when it was fresh; `None` where it is used once.
+    tmp_free: Option<Free>,
     group: Option<Box<dyn Group>>,
 }
 
 impl Cell {
     /// Clones a child that prepares itself.
-    pub(super) fn start(setting: &Setting, number: u64, tmp_bytes: u64) -> io::Result<Cell> {
+    pub(super) fn start(setting: &Setting, number: u64, plan: Plan) -> io::Result<Cell> {
+        let Plan { tmp_bytes, tmp, is_ahead } = plan;
         let (ctl, child_ctl) = socket::pair()?;
         let (status, child_status) = socket::pipe()?;
         let namespaces = match setting.level {
@@ -87,7 +102,7 @@ impl Cell {
         };
         match process::clone(namespaces)? {
             Side::Child => {
-                let fresh = Fresh { number, tmp_bytes, ctl: child_ctl, status: child_status };
+                let fresh = Fresh { number, tmp_bytes, tmp, is_ahead, ctl: child_ctl, status: child_status };
                 // The parent's ends are closed with everything else; they must not be closed a second time.
                 std::mem::forget((ctl, status));
                 prepare::run(setting, fresh)
@@ -108,8 +123,10 @@ impl Cell {
                     oom_watch: None,
                     oom: false,
                     is_plain: setting.level == Level::None,
+                    is_tmp_kept: setting.images,
                     status,
                     tmp: None,
+                    tmp_free: None,
                     group,
                 })
             }
@@ -163,6 +180,9 @@ impl Cell {
         }
         fds.append(&mut outlet);
         self.gifts = fds;
+        if let Some(tmp) = self.tmp.as_ref().filter(|_| self.is_tmp_kept) {
+            self.tmp_free = Some(Free::of(tmp.as_fd()).context("look at /tmp")?);
+        }
         if let Some(group) = &self.group {
             self.oom_watch = group.watch_oom().context("watch for lack of memory")?;
         }
@@ -209,6 +229,8 @@ impl Cell {
         let exit = if oom { Exit { code: None, signal: Some(libc::SIGKILL), oom } } else { Exit { code, signal, oom } };
         let peak = self.group.as_ref().map_or(0, |g| g.memory_peak_bytes());
         let group = self.group.is_some().then(|| prepare::group_name(self.number));
-        (exit, peak, Remains { group, tmp: self.tmp })
+        let is_untouched = |tmp: &OwnedFd| self.tmp_free.is_some_and(|free| image::is_untouched(tmp.as_fd(), free));
+        let is_clean = self.tmp.as_ref().is_some_and(is_untouched);
+        (exit, peak, Remains { group, tmp: self.tmp, is_clean })
     }
 }

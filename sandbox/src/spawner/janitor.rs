@@ -9,15 +9,20 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+use super::prepare::NICE;
 use crate::cgroup::{self, Hierarchy};
 use crate::sys::process::{self, Side};
-use crate::sys::socket;
+use crate::sys::{mount, socket};
 
 /// `_IOR('X', 125, __u32)`: makes an ext4 stop all writing, so that unmounting it does not first write the dead
 /// worker's data to the disk.
 const EXT4_IOC_SHUTDOWN: u64 = 0x8004_587d;
 /// Neither data nor journal is flushed.
 const NO_FLUSH: u32 = 2;
+
+/// Before the name of the group: whether anything is worth discarding in `/tmp`.
+const CLEAN: char = '0';
+const USED: char = '1';
 
 /// Janitors at work: their waits overlap.
 const HANDS: usize = 4;
@@ -42,6 +47,8 @@ pub(super) struct Remains {
     pub group: Option<String>,
     /// Its `/tmp`, the last thing that keeps the image mounted.
     pub tmp: Option<OwnedFd>,
+    /// Nothing was ever written there.
+    pub is_clean: bool,
 }
 
 impl Janitor {
@@ -62,7 +69,7 @@ impl Janitor {
         while let Some(next) = self.backlog.front() {
             let Some(hand) = self.hands.get(self.turn) else { return false };
             self.turn = (self.turn + 1) % self.hands.len();
-            let name = next.group.as_deref().unwrap_or("-");
+            let name = format!("{}{}", if next.is_clean { CLEAN } else { USED }, next.group.as_deref().unwrap_or("-"));
             let fds: Vec<BorrowedFd<'_>> = next.tmp.iter().map(AsFd::as_fd).collect();
             match socket::send(hand.to.as_fd(), name.as_bytes(), &fds) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
@@ -98,6 +105,8 @@ impl Hand {
                 // Among them the other janitors' sockets, whose end they would never see.
                 process::close_all_but(&[theirs.as_fd(), lock]);
                 std::mem::forget(ours);
+                // What is over may wait for what is under way. Not allowed without root, and then not needed.
+                let _ = process::set_nice(NICE);
                 run(theirs.as_fd(), hierarchy);
                 process::exit(0)
             }
@@ -112,12 +121,13 @@ impl Hand {
 fn run(from: BorrowedFd<'_>, hierarchy: Option<&dyn Hierarchy>) {
     let mut packet = Vec::new();
     while let Ok(Some(fds)) = socket::receive(from, &mut packet) {
-        for tmp in fds {
+        let Ok(said) = std::str::from_utf8(&packet) else { continue };
+        for tmp in fds.iter().filter(|_| said.starts_with(USED)) {
             shut_down(tmp.as_fd());
         }
-        if let (Some(h), Ok(name)) = (hierarchy, std::str::from_utf8(&packet))
-            && name != "-"
-        {
+        drop(fds);
+        let name = said.trim_start_matches([CLEAN, USED]);
+        if let Some(h) = hierarchy.filter(|_| name != "-") {
             cgroup::end(&*h.group(name));
         }
     }
@@ -128,6 +138,7 @@ fn run(from: BorrowedFd<'_>, hierarchy: Option<&dyn Hierarchy>) {
 }
 
 fn shut_down(tmp: BorrowedFd<'_>) {
+    let Ok(tmp) = mount::reopen(tmp) else { return };
     // SAFETY: the request reads one u32. A tmpfs does not know it, which is fine: it has nothing to flush.
     unsafe { libc::ioctl(tmp.as_raw_fd(), EXT4_IOC_SHUTDOWN as _, &NO_FLUSH) };
 }

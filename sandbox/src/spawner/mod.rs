@@ -56,6 +56,9 @@ pub(super) struct Setting {
 
 /// Runs the spawner; call it at the very top of `main`, before any thread exists. The server is at standard input.
 pub fn spawner_main() -> ! {
+    process::start_without_huge_pages();
+    // For who looks at processes; of no other use.
+    let _ = fs::write("/proc/self/comm", "squall-spawner");
     // The server's Ctrl-C is not ours: only the end of the socket ends the spawner.
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGPIPE, libc::SIGQUIT] {
         process::ignore(signal);
@@ -70,7 +73,6 @@ pub fn spawner_main() -> ! {
 }
 
 fn run() -> io::Result<()> {
-    process::allow_huge_pages(false);
     let server = take_stdin()?;
     let mut packet = Vec::new();
     let Some(_) = socket::receive(server.as_fd(), &mut packet)? else { return Ok(()) };
@@ -139,7 +141,10 @@ fn open(level: Level, run_dir: &Path, reach: Reach) -> Result<(Setting, OwnedFd,
         setting.hierarchy = Some(hierarchy);
     }
     match image::available(is_root) {
-        Ok(()) => setting.images = true,
+        Ok(()) => {
+            image::forget_old(&run_dir.join("images"));
+            setting.images = true;
+        }
         Err(missing) => {
             let between = if note.is_empty() { "" } else { "; " };
             note = format!("{note}{between}/tmp is a tmpfs and counts as memory: {missing}");

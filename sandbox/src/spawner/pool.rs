@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use super::Setting;
-use super::cell::{Cell, Phase, Said};
-use super::janitor::Janitor;
+use super::cell::{Cell, Phase, Plan, Said};
+use super::janitor::{Janitor, Remains};
 use super::zygote::Zygote;
 use super::{stage, stem};
 use crate::sys::poll::Poll;
@@ -41,6 +41,17 @@ const OOM: u64 = 3;
 pub(super) const ZYGOTE: u64 = 4;
 pub(super) const KIND_BITS: u32 = 3;
 
+/// Untouched `/tmp`s kept for further sandboxes, and for how long: each is a loop device and some kernel memory.
+const KEPT_MAX: usize = 64;
+const KEPT_FOR: Duration = Duration::from_secs(10);
+
+/// A `/tmp` that its sandbox has not touched.
+struct Kept {
+    tmp: OwnedFd,
+    bytes: u64,
+    since: Instant,
+}
+
 struct Waiting {
     seq: u64,
     spec: Box<Spec>,
@@ -62,8 +73,16 @@ pub(super) struct Pool {
     is_failing: bool,
     /// When the last sandbox was given away.
     last_given: Instant,
+    /// Oldest first.
+    kept: VecDeque<Kept>,
     told: PoolStats,
     pub(super) packet: Vec<u8>,
+}
+
+impl Kept {
+    fn remains(self) -> Remains {
+        Remains { group: None, tmp: Some(self.tmp), is_clean: true }
+    }
 }
 
 impl Pool {
@@ -83,6 +102,7 @@ impl Pool {
             target,
             is_failing: false,
             last_given: Instant::now(),
+            kept: VecDeque::new(),
             told: PoolStats::default(),
             packet: Vec::new(),
         })
@@ -92,7 +112,7 @@ impl Pool {
     pub(super) fn run(mut self) -> io::Result<()> {
         let mut serving = true;
         while serving {
-            let delay = self.refill();
+            let delay = self.refill().into_iter().chain(self.drop_stale()).min();
             self.tell_stats();
             let is_watching = self.watch_zygotes();
             let timeout_ms = match delay {
@@ -118,6 +138,7 @@ impl Pool {
             let (_, _, remains) = cell.bury();
             self.janitor.take(remains);
         }
+        self.kept.drain(..).for_each(|kept| self.janitor.take(kept.remains()));
         self.janitor.finish();
         Ok(())
     }
@@ -236,9 +257,8 @@ impl Pool {
         }
         let mut delay = None;
         if self.waiting.is_empty() && !self.is_failing {
-            let stocked: usize = self.zygotes.values().map(|z| z.stock).sum();
             let have = self.ready.len() + preparing.len();
-            let target = self.target + stocked;
+            let target = self.aimed_at();
             let lacking = target.saturating_sub(have);
             let rest = REFILL_DELAY.saturating_sub(self.last_given.elapsed());
             let is_lacking = lacking > 0 || !self.stock_lacking().is_empty();
@@ -254,12 +274,17 @@ impl Pool {
                 break;
             }
             preparing.push(tmp_bytes);
-            if let Err(e) = self.prepare(tmp_bytes) {
+            if let Err(e) = self.prepare(tmp_bytes, self.waiting.is_empty()) {
                 self.prepare_failed(tmp_bytes, format!("clone a sandbox: {e}"));
                 break;
             }
         }
         delay
+    }
+
+    /// How many sandboxes are kept ready, with a fork in them or without.
+    fn aimed_at(&self) -> usize {
+        self.target + self.zygotes.values().map(|z| z.stock).sum::<usize>()
     }
 
     /// Changes how many sandboxes without a fork are kept ready.
@@ -272,10 +297,12 @@ impl Pool {
         }
     }
 
-    fn prepare(&mut self, tmp_bytes: u64) -> io::Result<()> {
+    fn prepare(&mut self, tmp_bytes: u64, is_ahead: bool) -> io::Result<()> {
         let number = self.next;
         self.next += 1;
-        let cell = Cell::start(&self.setting, number, tmp_bytes)?;
+        let kept = self.kept.iter().rposition(|kept| kept.bytes == tmp_bytes).and_then(|at| self.kept.remove(at));
+        let plan = Plan { tmp_bytes, tmp: kept.map(|kept| kept.tmp), is_ahead };
+        let cell = Cell::start(&self.setting, number, plan)?;
         self.poll.add(cell.pidfd.as_fd(), number << KIND_BITS | DEATH)?;
         if let Some(ctl) = &cell.ctl {
             self.poll.add(ctl.as_fd(), number << KIND_BITS | CTL)?;
@@ -337,8 +364,7 @@ impl Pool {
         self.ready.push_back(number);
         self.dispatch();
         // Begun when more were wanted.
-        let stocked: usize = self.zygotes.values().map(|z| z.stock).sum();
-        if self.waiting.is_empty() && self.ready.len() > self.target + stocked && self.ready.contains(&number) {
+        if self.waiting.is_empty() && self.ready.len() > self.aimed_at() && self.ready.contains(&number) {
             self.on_broken(number, Phase::Ready, String::new());
         }
     }
@@ -399,12 +425,31 @@ impl Pool {
         for fd in [&cell.ctl, &cell.oom_watch].into_iter().flatten() {
             self.poll.remove(fd.as_fd());
         }
-        let was_running = cell.phase == Phase::Running;
-        let (exit, memory_peak_bytes, remains) = cell.bury();
+        let (was_running, bytes) = (cell.phase == Phase::Running, cell.tmp_bytes);
+        let (exit, memory_peak_bytes, mut remains) = cell.bury();
         if was_running {
             self.send(&News::Exited { worker: number, exit, memory_peak_bytes });
         }
+        if remains.is_clean
+            && self.kept.len() < KEPT_MAX
+            && let Some(tmp) = remains.tmp.take()
+        {
+            self.kept.push_back(Kept { tmp, bytes, since: Instant::now() });
+        }
         self.janitor.take(remains);
+    }
+
+    /// Lets go of what was kept for long enough; how long the rest may stay.
+    fn drop_stale(&mut self) -> Option<Duration> {
+        while let Some(kept) = self.kept.pop_front() {
+            let rest = KEPT_FOR.saturating_sub(kept.since.elapsed());
+            if !rest.is_zero() {
+                self.kept.push_front(kept);
+                return Some(rest);
+            }
+            self.janitor.take(kept.remains());
+        }
+        None
     }
 
     /// Memory ran out (cgroup v1): the kernel kills one process, we all of them.
@@ -435,7 +480,7 @@ impl Pool {
     fn tell_stats(&mut self) {
         let count = |phase| self.cells.values().filter(|c| c.phase == phase).count();
         let (ready, preparing) = (count(Phase::Ready), count(Phase::Preparing));
-        let target = self.target + self.zygotes.values().map(|z| z.stock).sum::<usize>();
+        let target = self.aimed_at();
         let now = PoolStats { ready, preparing, live: self.cells.len() - ready - preparing, target };
         if now != self.told {
             self.told = now;

@@ -20,6 +20,8 @@ pub(crate) const INSIDE_ID: u32 = 993;
 /// one of its own so that even a hole in the namespaces meets no file or process of anybody else.
 const HOST_ID_FIRST: u32 = 1_879_048_192;
 const HOST_ID_COUNT: u32 = 1 << 27;
+/// How much less than others' work the preparation ahead of requests counts.
+pub(super) const NICE: i32 = 10;
 /// Of at most 1,000: a worker dies well before a server of the same size, yet does not invite it.
 pub(super) const OOM_SCORE: &str = "300";
 /// The ports inside.
@@ -39,6 +41,10 @@ pub(super) const SAYS_FAILED: u8 = b'F';
 pub(super) struct Fresh {
     pub number: u64,
     pub tmp_bytes: u64,
+    /// A `/tmp` that a sandbox before has not touched.
+    pub tmp: Option<OwnedFd>,
+    /// Nobody waits for it: it is made when there is nothing better to do.
+    pub is_ahead: bool,
     /// To the spawner; ends by the execution of the program.
     pub ctl: OwnedFd,
     /// Where init writes the program's wait status.
@@ -84,13 +90,21 @@ pub(super) const FIXED_FDS: usize = GIFT_FDS + 1 + HAND_FDS;
 
 /// Goes on in the child of the clone, and never comes back.
 pub(super) fn run(setting: &Setting, fresh: Fresh) -> ! {
-    process::close_all_but(&[fresh.ctl.as_fd(), fresh.status.as_fd()]);
-    let Fresh { number, tmp_bytes, ctl, status } = fresh;
+    let kept: Vec<BorrowedFd<'_>> =
+        [&fresh.ctl, &fresh.status].into_iter().chain(&fresh.tmp).map(AsFd::as_fd).collect();
+    process::close_all_but(&kept);
+    let Fresh { number, tmp_bytes, tmp, is_ahead, ctl, status } = fresh;
     // Ends with the spawner even while it prepares.
     let _ = process::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64, 0);
-    process::setsid();
+    // Only real root may take it back.
+    let is_behind = is_ahead && setting.is_root && process::set_nice(NICE).is_ok();
     process::reset_signals();
-    let made = if setting.level == Level::None { plain() } else { isolated(setting, number, tmp_bytes) };
+    let made = if setting.level == Level::None { plain() } else { isolated(setting, number, tmp_bytes, tmp) };
+    if is_behind && let Err(e) = process::set_nice(0) {
+        fail(&ctl, &format!("set the priority: {e}"));
+    }
+    // Not before: a session of its own is as much to the scheduler as the server's (autogroups).
+    process::setsid();
     let made = match made {
         Ok(made) => made,
         Err(e) => fail(&ctl, &e.to_string()),
@@ -103,28 +117,35 @@ pub(super) fn run(setting: &Setting, fresh: Fresh) -> ! {
         }
         stage::run(setting, Stage { ctl, root: None, user: None, rules: None, output: made.output, mounted: None })
     }
-    let pipes = match Pipes::new() {
-        Ok(pipes) => pipes,
+    let (pipes, gate, hold) = match Pipes::new().and_then(|pipes| socket::pair().map(|(a, b)| (pipes, a, b))) {
+        Ok(made) => made,
         Err(e) => fail(&ctl, &format!("make pipes: {e}")),
     };
+    let host_id = host_id(setting, number);
     match process::clone(0) {
         Err(e) => fail(&ctl, &format!("fork the stage: {e}")),
         Ok(Side::Child) => {
-            let gifts = gifts(&ctl, &made, &pipes);
+            drop(hold);
+            let user = match user_namespace(gate.as_fd(), host_id) {
+                Ok(user) => user,
+                Err(e) => fail(&ctl, &format!("make a user namespace: {e}")),
+            };
+            let gifts = gifts(&ctl, &made, &user, &pipes);
             let own = [Some(&pipes.mounted), made.root.as_ref()].into_iter().flatten().map(AsFd::as_fd);
             process::close_all_but(&gifts.iter().copied().chain(own).collect::<Vec<_>>());
+            // Closed with everything else above; its number may be another's by now.
+            std::mem::forget(gate);
             process::setsid();
             let word = [SAYS_READY, made.doors.len() as u8, u8::from(made.rules.is_some()), made.outlet.len() as u8];
             if socket::send(ctl.as_fd(), &word, &gifts).is_err() {
                 process::exit(1);
             }
-            let Made { root, user, rules, output, tmp, doors, outlet, runtime_api, endpoint, output_read } = made;
+            let Made { root, rules, output, tmp, doors, outlet, runtime_api, endpoint, output_read } = made;
             drop((tmp, doors, outlet, runtime_api, endpoint, output_read, pipes.adoption, pipes.mounted_read));
-            // Closed with everything else above; its number may be another's by now.
             std::mem::forget(pipes.adoption_read);
-            stage::run(setting, Stage { ctl, root, user, rules, output, mounted: Some(pipes.mounted) })
+            stage::run(setting, Stage { ctl, root, user: Some(user), rules, output, mounted: Some(pipes.mounted) })
         }
-        Ok(Side::Parent(program, _)) => init(setting, program, status, pipes.adoption_read, made.user),
+        Ok(Side::Parent(program, _)) => init(setting, program, status, pipes.adoption_read, hold),
     }
 }
 
@@ -145,9 +166,9 @@ impl Pipes {
 }
 
 /// What the spawner gets, in the order that [`Hand`] says.
-fn gifts<'a>(ctl: &'a OwnedFd, made: &'a Made, pipes: &'a Pipes) -> Vec<BorrowedFd<'a>> {
+fn gifts<'a>(ctl: &'a OwnedFd, made: &'a Made, user: &'a OwnedFd, pipes: &'a Pipes) -> Vec<BorrowedFd<'a>> {
     let first = [made.runtime_api.as_fd(), made.endpoint.as_fd(), made.output_read.as_fd()];
-    let rest = [ctl, &pipes.adoption, &made.output].into_iter().chain(&made.user).chain([&pipes.mounted_read]);
+    let rest = [ctl, &pipes.adoption, &made.output, user, &pipes.mounted_read].into_iter();
     let rest = made.tmp.iter().chain(rest).chain(&made.doors).chain(&made.rules).chain(&made.outlet);
     first.into_iter().chain(rest.map(AsFd::as_fd)).collect()
 }
@@ -164,7 +185,6 @@ pub(super) fn fail(ctl: &OwnedFd, text: &str) -> ! {
 
 struct Made {
     root: Option<OwnedFd>,
-    user: Option<OwnedFd>,
     rules: Option<OwnedFd>,
     tmp: Option<OwnedFd>,
     doors: Vec<OwnedFd>,
@@ -182,7 +202,6 @@ fn plain() -> io::Result<Made> {
     let (runtime_api, endpoint) = (listen(0)?, listen(0)?);
     Ok(Made {
         root: None,
-        user: None,
         rules: None,
         tmp: None,
         doors: Vec::new(),
@@ -194,7 +213,7 @@ fn plain() -> io::Result<Made> {
     })
 }
 
-fn isolated(setting: &Setting, number: u64, tmp_bytes: u64) -> io::Result<Made> {
+fn isolated(setting: &Setting, number: u64, tmp_bytes: u64, kept_tmp: Option<OwnedFd>) -> io::Result<Made> {
     // Without memory, the host should kill workers before the server.
     fs::write("/proc/self/oom_score_adj", OOM_SCORE).context("set the OOM score")?;
     process::set_hostname("localhost").context("set the host name")?;
@@ -209,18 +228,16 @@ fn isolated(setting: &Setting, number: u64, tmp_bytes: u64) -> io::Result<Made> 
 
     let at = setting.run_dir.join("root");
     let new_root = root::build(&setting.run_dir.join("template"), &at)?;
-    let tmp = if setting.images {
-        image::mount(&setting.run_dir.join("images"), tmp_bytes, &at.join("tmp"))?
-    } else {
-        image::mount_tmpfs(tmp_bytes, &at.join("tmp"))?
+    let tmp = match kept_tmp {
+        Some(kept) => image::mount_again(kept, &at.join("tmp"))?,
+        None if setting.images => image::mount(&setting.run_dir.join("images"), tmp_bytes, &at.join("tmp"))?,
+        None => image::mount_tmpfs(tmp_bytes, &at.join("tmp"))?,
     };
-
-    let host_id = if setting.is_root { HOST_ID_FIRST + (number % u64::from(HOST_ID_COUNT)) as u32 } else { INSIDE_ID };
-    let user = user_namespace(&at.join("proc"), host_id).context("make a user namespace")?;
     let rules = landlock::ruleset(&at).context("make landlock rules")?;
     let (output_read, output) = socket::pipe()?;
     if setting.is_root {
         // So that the program may open /dev/stdout, which is this pipe.
+        let host_id = host_id(setting, number);
         process::chown(output.as_fd(), host_id, host_id).context("hand over the output pipe")?;
     }
     let mut doors = Vec::new();
@@ -234,18 +251,7 @@ fn isolated(setting: &Setting, number: u64, tmp_bytes: u64) -> io::Result<Made> 
     }
     // The last use of a path of the host.
     mount::pivot_into(new_root.as_fd()).context("enter the root")?;
-    Ok(Made {
-        root: Some(new_root),
-        user: Some(user),
-        rules,
-        tmp: Some(tmp),
-        doors,
-        outlet,
-        output,
-        output_read,
-        runtime_api,
-        endpoint,
-    })
+    Ok(Made { root: Some(new_root), rules, tmp: Some(tmp), doors, outlet, output, output_read, runtime_api, endpoint })
 }
 
 /// Name of a worker's cgroup.
@@ -259,36 +265,34 @@ fn listen(port: u16) -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-/// A user namespace with only the program's user in it, held by the descriptor alone.
+/// The host user of a worker.
+fn host_id(setting: &Setting, number: u64) -> u32 {
+    if setting.is_root { HOST_ID_FIRST + (number % u64::from(HOST_ID_COUNT)) as u32 } else { INSIDE_ID }
+}
+
+/// The user namespace with only the program's user in it, which init has made for itself and waits for.
 ///
-/// It is made by a short-lived child and entered last, so that all mounts belong to the outer namespace: inside, not
-/// even a process with every capability of the user namespace could change them.
-fn user_namespace(proc: &std::path::Path, host_id: u32) -> io::Result<OwnedFd> {
-    let (gate, hold) = socket::pair()?;
-    match process::clone(libc::CLONE_NEWUSER)? {
-        Side::Child => {
-            drop(gate);
-            let _ = socket::receive(hold.as_fd(), &mut Vec::new());
-            process::exit(0)
-        }
-        Side::Parent(pid, _) => {
-            drop(hold);
-            let dir = proc.join(pid.to_string());
-            let line = format!("{INSIDE_ID} {host_id} 1");
-            let result = fs::write(dir.join("uid_map"), &line)
-                .and_then(|()| fs::write(dir.join("gid_map"), &line))
-                .and_then(|()| fs::File::open(dir.join("ns/user")));
-            drop(gate);
-            process::wait(pid)?;
-            Ok(result?.into())
-        }
+/// It is made late and entered last, so that all mounts belong to the outer namespace: inside, not even a process with every
+/// capability of the user namespace could change them. Init makes it because a process of its own for that would cost more than
+/// the namespace.
+fn user_namespace(gate: BorrowedFd<'_>, host_id: u32) -> io::Result<OwnedFd> {
+    let mut said = Vec::new();
+    if socket::receive(gate, &mut said)?.is_none() {
+        return Err(io::ErrorKind::BrokenPipe.into());
     }
+    let line = format!("{INSIDE_ID} {host_id} 1");
+    fs::write("/proc/1/uid_map", &line)?;
+    fs::write("/proc/1/gid_map", &line)?;
+    let user = fs::File::open("/proc/1/ns/user")?;
+    socket::send(gate, b"m", &[])?;
+    Ok(user.into())
 }
 
 /// Process 1: reaps, reports how the program ended, ends. The program is the stage itself, or whom it leaves the place to.
-fn init(setting: &Setting, stage: i32, status: OwnedFd, adoption: OwnedFd, user: Option<OwnedFd>) -> ! {
-    let lowered = lower_init(setting, user.as_ref());
-    process::close_all_but(&[status.as_fd(), adoption.as_fd()]);
+fn init(setting: &Setting, stage: i32, status: OwnedFd, adoption: OwnedFd, hold: OwnedFd) -> ! {
+    process::close_all_but(&[status.as_fd(), adoption.as_fd(), hold.as_fd()]);
+    let lowered = lower_init(setting, &hold);
+    drop(hold);
     if lowered.is_err() {
         process::exit(126);
     }
@@ -323,13 +327,16 @@ fn init(setting: &Setting, stage: i32, status: OwnedFd, adoption: OwnedFd, user:
 }
 
 /// Takes everything from init that waiting does not need.
-fn lower_init(setting: &Setting, user: Option<&OwnedFd>) -> io::Result<()> {
+fn lower_init(setting: &Setting, hold: &OwnedFd) -> io::Result<()> {
     let null = process::open_null()?;
     for number in 0..3 {
         process::dup_to(null.as_fd(), number)?;
     }
-    if let Some(user) = user {
-        process::setns(user.as_fd(), libc::CLONE_NEWUSER)?;
+    process::unshare(libc::CLONE_NEWUSER)?;
+    socket::send(hold.as_fd(), b"u", &[])?;
+    // The stage writes who is who in it.
+    if socket::receive(hold.as_fd(), &mut Vec::new())?.is_none() {
+        return Err(io::ErrorKind::BrokenPipe.into());
     }
     process::become_user(INSIDE_ID, INSIDE_ID)?;
     process::drop_capabilities()?;

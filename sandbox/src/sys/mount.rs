@@ -4,6 +4,7 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use super::{check, cstring};
 
@@ -83,6 +84,41 @@ pub(crate) fn open_in_root(root: BorrowedFd<'_>, path: &Path) -> io::Result<Owne
         check(unsafe { libc::syscall(libc::SYS_openat2, root.as_raw_fd(), name.as_ptr(), &how, size_of_val(&how)) })?;
     // SAFETY: the descriptor was just made and nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Detaches what is mounted at `target`.
+pub(crate) fn unmount(target: &Path) -> io::Result<()> {
+    let target = cstring(target)?;
+    // SAFETY: a terminated path.
+    check(unsafe { libc::umount2(target.as_ptr(), 0) })?;
+    Ok(())
+}
+
+/// When the content of what `fd` (O_PATH will do) stands for was last changed, since 1970.
+pub(crate) fn changed_at(fd: BorrowedFd<'_>) -> io::Result<Duration> {
+    // SAFETY: stat is plain data for which zeroes are valid.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes one stat.
+    check(unsafe { libc::fstat(fd.as_raw_fd(), &mut stat) })?;
+    Ok(Duration::new(stat.st_mtime.try_into().unwrap_or(0), stat.st_mtime_nsec.try_into().unwrap_or(0)))
+}
+
+/// Free blocks and inodes of the file system at `fd` (O_PATH will do).
+pub(crate) fn free(fd: BorrowedFd<'_>) -> io::Result<(u64, u64)> {
+    // SAFETY: statfs is plain data for which zeroes are valid.
+    let mut stat: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes one statfs.
+    check(unsafe { libc::fstatfs(fd.as_raw_fd(), &mut stat) })?;
+    Ok((stat.f_bfree, stat.f_ffree))
+}
+
+/// A descriptor for reading the directory that `fd` (O_PATH) stands for.
+pub(crate) fn reopen(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;
+    // SAFETY: a terminated literal.
+    let fd = check(unsafe { libc::openat(fd.as_raw_fd(), c".".as_ptr(), flags) })?;
+    // SAFETY: the descriptor was just made and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Makes a directory in `parent`; one that is there already is fine.

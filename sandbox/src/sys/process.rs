@@ -79,8 +79,7 @@ pub(crate) fn kill(pid: i32, signal: i32) -> io::Result<()> {
 /// prctl with integers.
 pub(crate) fn prctl(option: i32, a: u64, b: u64) -> io::Result<i32> {
     // SAFETY: the options used in this crate (PDEATHSIG, DUMPABLE, NO_NEW_PRIVS, CAPBSET_DROP, CAP_AMBIENT,
-    // THP_DISABLE) take
-    // integers and write no memory.
+    // THP_DISABLE) take integers and write no memory.
     check(unsafe { libc::prctl(option, a, b, 0, 0) })
 }
 
@@ -91,6 +90,22 @@ pub(crate) fn prctl(option: i32, a: u64, b: u64) -> io::Result<i32> {
 pub(crate) fn allow_huge_pages(allowed: bool) {
     // A kernel without them refuses, which is as good.
     let _ = prctl(libc::PR_SET_THP_DISABLE, u64::from(!allowed), 0);
+}
+
+/// Starts this program again, with the same arguments and descriptors, without huge pages from the first instruction on: what
+/// its allocator touches before `main` would otherwise be a huge page or two, copied page by page in every child (measured: 4 MiB
+/// of 5.4 that a clone copied). Goes on where that is so already, or cannot be.
+pub(crate) fn start_without_huge_pages() {
+    let is_allowed = matches!(prctl(libc::PR_GET_THP_DISABLE, 0, 0), Ok(0));
+    if !is_allowed || prctl(libc::PR_SET_THP_DISABLE, 1, 0).is_err() {
+        return;
+    }
+    let argv: Result<Vec<CString>, _> = std::env::args_os().map(super::cstring).collect();
+    let pairs = std::env::vars_os().map(|(name, value)| super::cstring([name, value].join("=".as_ref())));
+    if let (Ok(argv), Ok(env)) = (argv, pairs.collect::<io::Result<Vec<CString>>>()) {
+        // Not by its path, where another version may be by now.
+        let _ = execute(c"/proc/self/exe", &argv, &env);
+    }
 }
 
 pub(crate) fn unshare(flags: libc::c_int) -> io::Result<()> {
@@ -109,6 +124,13 @@ pub(crate) fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<()> {
 pub(crate) fn setns(namespace: BorrowedFd<'_>, kind: libc::c_int) -> io::Result<()> {
     // SAFETY: integers only.
     check(unsafe { libc::setns(namespace.as_raw_fd(), kind) })?;
+    Ok(())
+}
+
+/// Sets the priority of this process: 0 as usual, 19 least. Only root may raise it again.
+pub(crate) fn set_nice(nice: i32) -> io::Result<()> {
+    // SAFETY: integers only.
+    check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) })?;
     Ok(())
 }
 
@@ -271,9 +293,13 @@ pub(crate) fn close_all_but(keep: &[BorrowedFd<'_>]) {
 
 /// Executes a program in place of this process; returns only the error.
 pub(crate) fn exec(argv: &[CString], env: &[CString]) -> io::Error {
-    let Some(program) = argv.first() else {
-        return io::Error::from_raw_os_error(libc::EINVAL);
-    };
+    match argv.first() {
+        Some(program) => execute(program, argv, env),
+        None => io::Error::from_raw_os_error(libc::EINVAL),
+    }
+}
+
+fn execute(program: &CStr, argv: &[CString], env: &[CString]) -> io::Error {
     let pointers = |list: &[CString]| -> Vec<*const libc::c_char> {
         list.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
     };

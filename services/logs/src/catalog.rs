@@ -7,11 +7,15 @@ use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 use squall_store::{Check, Durability, Mutation, State, StateExt as _, Txn, envelope, ids};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Most groups or streams of a group that are loaded.
 const ROWS_MAX: usize = 1_000_000;
+/// Ids taken at a time. Taking them is synced, so that no file's name is ever given twice; what functions log must not wait for
+/// that at each first call.
+const IDS_AT_A_TIME: u64 = 64;
 
 /// A group as it is stored.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -87,8 +91,8 @@ pub struct Catalog {
     state: Arc<dyn State>,
     root: PathBuf,
     groups: RwLock<BTreeMap<GroupKey, Arc<Group>>>,
-    /// Serialises changes.
-    writing: tokio::sync::Mutex<()>,
+    /// Serialises changes; holds ids that were taken and not used yet.
+    writing: tokio::sync::Mutex<Range<u64>>,
 }
 
 impl Catalog {
@@ -118,7 +122,7 @@ impl Catalog {
                 std::fs::remove_dir_all(entry.path()).map_err(io)?;
             }
         }
-        Ok(Self { state, root: root.to_owned(), groups: RwLock::new(groups), writing: tokio::sync::Mutex::new(()) })
+        Ok(Self { state, root: root.to_owned(), groups: RwLock::new(groups), writing: tokio::sync::Mutex::new(0..0) })
     }
 
     /// A group.
@@ -145,12 +149,12 @@ impl Catalog {
     /// # Errors
     /// It exists; the state.
     pub async fn create_group(&self, record: GroupRecord, sync: Durability) -> Result<Arc<Group>, Error> {
-        let _writing = self.writing.lock().await;
+        let mut writing = self.writing.lock().await;
         let key = (record.region.clone(), record.name.clone());
         if self.groups.read().contains_key(&key) {
             return Err(Error::Exists("group"));
         }
-        let id = ids::allocate(self.state.as_ref()).await?;
+        let id = self.new_id(&mut writing).await?;
         let record = GroupRecord { id, ..record };
         let row = tables::group(&key.0, &key.1);
         let mut txn = Txn::new().check(Check::Absent(row.clone())).put(row, encode(&record)?);
@@ -174,11 +178,11 @@ impl Catalog {
         now: i64,
         sync: Durability,
     ) -> Result<Arc<Stream>, Error> {
-        let _writing = self.writing.lock().await;
+        let mut writing = self.writing.lock().await;
         if group.streams.read().contains_key(name) {
             return Err(Error::Exists("stream"));
         }
-        let file = ids::allocate(self.state.as_ref()).await?;
+        let file = self.new_id(&mut writing).await?;
         let record = StreamRecord { name: name.to_owned(), file, created_ms: now };
         let id = group.record.read().id;
         let mut txn = Txn::new().put(tables::stream(id, name), encode(&record)?);
@@ -187,6 +191,13 @@ impl Catalog {
         let stream = Arc::new(open_stream(record, &group.folder, Some(Summary::default())));
         group.streams.write().insert(name.to_owned(), stream.clone());
         Ok(stream)
+    }
+
+    async fn new_id(&self, held: &mut Range<u64>) -> Result<u64, Error> {
+        if held.is_empty() {
+            *held = ids::allocate_many(self.state.as_ref(), IDS_AT_A_TIME).await?;
+        }
+        held.next().ok_or_else(|| Error::internal("take an id", "none was given"))
     }
 
     /// Changes a group's record.
