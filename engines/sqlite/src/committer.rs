@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::MutexGuard;
 use rusqlite::hooks::Wal;
 use rusqlite::{Connection, ErrorCode, params};
 use squall_store::engine::{OUTCOME_KEPT, Signals};
@@ -28,6 +29,7 @@ use crate::dump;
 use crate::inbox::{Inbox, Job, Lease, Waiter};
 use crate::keeper::Keeper;
 use crate::parked::Parked;
+use crate::room::Room;
 use crate::{queues, schema, streams};
 
 /// Bytes that a batch may bring; the sync of a bigger one would hold up everybody behind it.
@@ -77,6 +79,7 @@ pub(crate) struct Committer {
     pub inbox: Arc<Inbox>,
     pub parts: Arc<Signals<Part>>,
     pub keeper: Arc<Keeper>,
+    pub room: Arc<Room>,
     pub clock: Arc<dyn Clock>,
     pub stamp: i64,
     pub synchronous: bool,
@@ -135,6 +138,18 @@ impl Committer {
     }
 
     fn turn(&mut self, due: Vec<Queue>, now: Millis) {
+        let room = Arc::clone(&self.room);
+        let writing = room.writing();
+        self.write(due, now);
+        MutexGuard::unlock_fair(writing);
+        let pages = WAL_PAGES.get();
+        room.used(pages);
+        if self.keeper.wants(pages) {
+            self.keeper.ask();
+        }
+    }
+
+    fn write(&mut self, due: Vec<Queue>, now: Millis) {
         let Some(conn) = self.connection() else {
             for job in self.backlog.drain(..) {
                 job.refuse(|| Error::Unavailable("the state file cannot be opened".into()));
@@ -153,9 +168,6 @@ impl Committer {
                 // A close that fails leaves nothing to do: the file is opened anew in any case.
                 drop(conn);
             }
-        }
-        if self.keeper.wants(WAL_PAGES.get()) {
-            self.keeper.ask();
         }
     }
 

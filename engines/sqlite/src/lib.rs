@@ -17,6 +17,7 @@ mod parked;
 mod pool;
 mod queues;
 mod read;
+mod room;
 mod schema;
 mod streams;
 
@@ -47,6 +48,7 @@ use committer::Committer;
 use inbox::{Inbox, Job, Waiter};
 use keeper::Keeper;
 use pool::Pool;
+use room::Room;
 
 /// Connections for short reads on the calling thread, and for long ones on blocking threads.
 const READERS: usize = 4;
@@ -62,6 +64,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     inbox: Arc<Inbox>,
     keeper: Arc<Keeper>,
+    room: Arc<Room>,
     parts: Arc<Signals<Part>>,
     quick: Pool,
     long: Pool,
@@ -84,7 +87,7 @@ impl Sqlite {
         let conn = schema::writer(&path)?;
         let stamp = schema::first_stamp(&conn, clock.now()).map_err(OpenError::sqlite(&path))?;
         let file = Arc::new(File::open(&path).map_err(OpenError::io("open", &path))?);
-        let (inbox, keeper) = (Arc::new(Inbox::default()), Arc::new(Keeper::default()));
+        let (inbox, keeper, room) = (Arc::<Inbox>::default(), Arc::<Keeper>::default(), Arc::<Room>::default());
         let parts = Arc::new(Signals::default());
         let cache = Arc::new(Cache::default());
         let committer = Committer {
@@ -93,6 +96,7 @@ impl Sqlite {
             inbox: Arc::clone(&inbox),
             parts: Arc::clone(&parts),
             keeper: Arc::clone(&keeper),
+            room: Arc::clone(&room),
             clock: Arc::clone(&clock),
             stamp,
             synchronous: true,
@@ -106,12 +110,29 @@ impl Sqlite {
                 let file = Arc::clone(&file);
                 move || keeper.run(&path, &file, &inbox)
             })?,
+            spawn("state-room", &path, {
+                let (log, room) = (schema::log(&path), Arc::clone(&room));
+                move || room.run(&log)
+            })?,
             spawn("state-commit", &path, move || committer.run())?,
         ];
         let (quick, long) = (Pool::new(&path, READERS), Pool::new(&path, READERS));
         let (threads, _lock) = (Mutex::new(threads), Mutex::new(lock));
         let _file = file;
-        Ok(Sqlite(Arc::new(Inner { path, clock, inbox, keeper, parts, quick, long, cache, threads, _file, _lock })))
+        Ok(Sqlite(Arc::new(Inner {
+            path,
+            clock,
+            inbox,
+            keeper,
+            room,
+            parts,
+            quick,
+            long,
+            cache,
+            threads,
+            _file,
+            _lock,
+        })))
     }
 
     /// Writes a consistent copy of the live state to a new file; commits go on meanwhile.
@@ -155,6 +176,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.inbox.close();
         self.keeper.close();
+        self.room.close();
         // The committer's connection must be the last: closing it copies the log into the file.
         self.quick.close();
         self.long.close();

@@ -15,7 +15,7 @@ pub(crate) const VERSION: i64 = 1;
 const STAMP_BITS: u32 = 36;
 /// A log up to this length is written over from its beginning; a longer one is cut back. Growing a file costs the sync of a
 /// batch twice the time (0.59 against 0.33 ms for 64 pages), so the length of every normal cycle is kept.
-const LOG_KEPT: u64 = 256 << 20;
+pub(crate) const LOG_KEPT: u64 = 256 << 20;
 /// 2020-01-01, where epochs begin.
 const EPOCH_BEGIN: i64 = 1_577_836_800_000;
 
@@ -103,6 +103,13 @@ impl OpenError {
 /// Where a folder keeps its state.
 pub(crate) fn file(dir: &Path) -> PathBuf {
     dir.join("state.db")
+}
+
+/// The write-ahead log of a state.
+pub(crate) fn log(state: &Path) -> PathBuf {
+    let mut name = state.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
 }
 
 /// Makes the folder and takes it for this process, until the connection is dropped.

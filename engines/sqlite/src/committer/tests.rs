@@ -21,6 +21,7 @@ fn committer(dir: &Path, conn: Connection) -> Committer {
         inbox: Arc::default(),
         parts: Arc::default(),
         keeper: Arc::default(),
+        room: Arc::default(),
         clock: Arc::new(ManualClock::new(NOW)),
         stamp: 1 << 40,
         synchronous: true,
