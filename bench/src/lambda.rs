@@ -16,10 +16,10 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 /// Functions of each language whose first invoke is measured in one run.
-const COLD_FUNCTIONS: usize = 200;
+pub const COLD_FUNCTIONS: usize = 200;
 const EVENT: &str = r#"{"message":"hello","n":1}"#;
-const ROLE: &str = "bench";
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long anything may take.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A language with the runtime that is measured.
 #[derive(Clone, Debug)]
@@ -76,7 +76,7 @@ impl Cloud {
         ensure!(!languages.is_empty(), "the server found neither Node.js nor Python");
         Ok(Self {
             target: server.target.clone(),
-            role: role(&mut client).await?,
+            role: role(&mut client, "bench").await?,
             languages,
             created: Cell::new(0),
             has_sdk,
@@ -175,7 +175,7 @@ impl Cloud {
 }
 
 /// The runtimes that the server found; its search runs in the background.
-async fn found(client: &mut Client) -> Result<Vec<String>> {
+pub async fn found(client: &mut Client) -> Result<Vec<String>> {
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
         let (_, page) = client.get("/_squall/health").await?;
@@ -200,14 +200,15 @@ fn newest<'a>(found: &'a [String], family: &str) -> Option<&'a str> {
     found.iter().filter(|id| id.starts_with(family)).max_by_key(|id| version(id)).map(String::as_str)
 }
 
-async fn role(client: &mut Client) -> Result<String> {
+/// Creates a role for functions: its ARN.
+pub async fn role(client: &mut Client, name: &str) -> Result<String> {
     let trust = json!({
         "Version": "2012-10-17",
         "Statement": [{
             "Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole",
         }],
     });
-    let mut form = format!("Action=CreateRole&Version=2010-05-08&RoleName={ROLE}&AssumeRolePolicyDocument=");
+    let mut form = format!("Action=CreateRole&Version=2010-05-08&RoleName={name}&AssumeRolePolicyDocument=");
     uri_encode(&mut form, trust.to_string().as_bytes(), false);
     let headers = [("content-type", "application/x-www-form-urlencoded")];
     let answer = client.call("iam", ("POST", "/"), &headers, form).await?;
@@ -216,7 +217,8 @@ async fn role(client: &mut Client) -> Result<String> {
     arn.map(|(arn, _)| arn.to_owned()).with_context(|| format!("no ARN in {text}"))
 }
 
-async fn active(client: &mut Client, name: &str) -> Result<()> {
+/// Waits until a function can be invoked.
+pub async fn active(client: &mut Client, name: &str) -> Result<()> {
     let path = format!("/2015-03-31/functions/{name}/configuration");
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
@@ -230,11 +232,13 @@ async fn active(client: &mut Client, name: &str) -> Result<()> {
     bail!("{name} did not become active in {PATIENCE:?}")
 }
 
-fn invoke_path(name: &str) -> String {
+/// Where a function is invoked.
+pub fn invoke_path(name: &str) -> String {
     format!("/2015-03-31/functions/{name}/invocations")
 }
 
-async fn invoke(client: &mut Client, path: &str) -> Result<()> {
+/// Invokes an echo.
+pub async fn invoke(client: &mut Client, path: &str) -> Result<()> {
     let answer = client.call("lambda", ("POST", path), &[], EVENT).await?;
     let same = answer == EVENT || is_echo(&answer);
     ensure!(same, "not an echo: {}", String::from_utf8_lossy(&answer));

@@ -19,6 +19,7 @@ mod server;
 mod start;
 mod state;
 mod stats;
+mod wasm;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, ValueEnum};
@@ -136,6 +137,11 @@ async fn measure(options: &Options) -> Result<Report> {
             drop(in_memory);
             step("peers");
             peers::measure(&mut report, length).await?;
+        }
+        let (warm, cold) = (options.part.has(Part::Lambda), options.part.has(Part::Cold));
+        if warm || cold {
+            step("wasm");
+            wasm::measure(&mut report, &cloud, length, warm, cold).await?;
         }
         if options.part.has(Part::Lambda) || options.part.has(Part::Cold) {
             let cloud = lambda::Cloud::prepare(&cloud, &host, options.sdk_dir.is_some()).await?;

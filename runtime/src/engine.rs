@@ -9,9 +9,10 @@ use crate::launch::{EndpointServer, Launcher};
 use crate::logline;
 use crate::output::{Output, Target};
 use crate::pool::{Action, Counts, InstanceId, Limits, Pool, RequestId};
-use crate::runtimes::{Found, Registry};
+use crate::runtimes::{Family, Found, Registry};
 use crate::sdk::{Sdk, SdkState};
 use crate::standby::Standby;
+use crate::wasm::Wasm;
 use crate::zygotes::{ZygoteState, Zygotes};
 use crate::{Function, InvokeError, Options, Request};
 use parking_lot::Mutex;
@@ -50,6 +51,7 @@ pub struct Engine {
     pub sdk: Sdk,
     pub clients: Clients,
     pub zygotes: Zygotes,
+    pub wasm: Wasm,
     /// Sends on what functions send outside; `None`: nothing is.
     pub relay: Option<Relay>,
     pub standby: Mutex<Standby>,
@@ -306,6 +308,7 @@ impl Runtime {
             sdk: Sdk::new(&options),
             clients,
             zygotes: Zygotes::default(),
+            wasm: Wasm::new(&options),
             relay: options.egress.egress().map(|e| Relay::start(e, options.host.resolv_conf.clone())).transpose()?,
             standby: Mutex::new(Standby::new(options.standby, options.standby_max)),
             launcher,
@@ -376,6 +379,11 @@ impl Runtime {
         let found = self.engine.runtimes.find(runtime).await?;
         let state = self.engine.sdk.prepare(&found, &self.engine.runtimes).await;
         self.engine.start_zygote(&found);
+        if found.family == Family::Wasm {
+            // The program that runs it is started now, and is there when it is called.
+            self.engine.wasm.link(&self.engine).await.map_err(|e| e.to_string())?;
+            return Ok(state);
+        }
         self.engine.standby.lock().deployed(&found.id, self.engine.now());
         self.engine.restock();
         Ok(state)
@@ -433,6 +441,7 @@ impl Runtime {
             instance.kill();
         }
         engine.zygotes.end();
+        engine.wasm.end().await;
         // Extensions have their time, and a little is left to take the instances down.
         let last = Instant::now() + SHUTDOWN_GRACE + Duration::from_millis(500);
         while self.stats().instances > 0 && Instant::now() < last {

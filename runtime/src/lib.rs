@@ -41,6 +41,7 @@ mod sandboxed;
 mod scaling;
 pub mod sdk;
 mod standby;
+mod wasm;
 mod zygotes;
 
 pub use egress::Setting as Egress;
@@ -54,4 +55,5 @@ pub use options::{Host, Options};
 pub use pool::Provisioned;
 pub use process::ProcessLauncher;
 pub use sdk::SdkState;
+pub use wasm::{MODULE as WASM_MODULE, RUNTIME as WASM_RUNTIME, WasmProgram, WasmRefused};
 pub use zygotes::ZygoteState;

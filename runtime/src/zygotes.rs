@@ -245,7 +245,7 @@ fn program(engine: &Engine, found: &Found) -> Option<ZygoteSpec> {
             argv.push(format!("{}/zygote.py", layout.runtime).into());
             argv.push(layout.sdk.clone().unwrap_or_default().into());
         }
-        Family::Java(_) | Family::Ruby(_) | Family::Provided => return None,
+        Family::Java(_) | Family::Ruby(_) | Family::Provided | Family::Wasm => return None,
     }
     let mut env: Vec<(OsString, OsString)> =
         environment::shared(found, &layout).into_iter().map(|(k, v)| (k.into(), v.into())).collect();
@@ -292,7 +292,7 @@ fn is_read_at_start(name: &str, family: Family) -> bool {
     let own = match family {
         Family::Node(_) => ["NODE_", "UV_USE_"].as_slice(),
         Family::Python(_) => ["PYTHON"].as_slice(),
-        Family::Java(_) | Family::Ruby(_) | Family::Provided => &[],
+        Family::Java(_) | Family::Ruby(_) | Family::Provided | Family::Wasm => &[],
     };
     let common = ["LD_", "LC_", "MALLOC_", "OPENSSL_", "SSL_CERT_", "ICU_"];
     EARLY.contains(&name) || !LATE.contains(&name) && own.iter().chain(&common).any(|prefix| name.starts_with(prefix))

@@ -6,7 +6,7 @@ use crate::model::{Phase, Record, Version};
 use crate::names::{LATEST, version_number};
 use crate::package::{self, ZIPPED_BYTES_MAX};
 use crate::room::Lambda;
-use crate::{rules, view};
+use crate::{rules, view, wasm};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -55,6 +55,12 @@ pub async fn create_function(
         return Err(Error::Conflict(format!("Function already exist: {}", name.name)));
     }
     check_role(room, &input.role).await?;
+    let (memory_mb, tmp_mb) = (
+        unsigned(input.memory_size).unwrap_or(rules::MEMORY_DEFAULT_MB),
+        unsigned(input.ephemeral_storage.map(|e| e.size)).unwrap_or(rules::TMP_DEFAULT_MB),
+    );
+    wasm::settings(&runtime, &layers, memory_mb, tmp_mb)?;
+    wasm::code(room, &runtime, &zip).await?;
     let package = store_package(room, ctx, zip).await?;
     let object = package.object.clone();
     let latest = Version {
@@ -64,8 +70,8 @@ pub async fn create_function(
         handler,
         description: input.description.unwrap_or_default(),
         timeout_s: unsigned(input.timeout).unwrap_or(rules::TIMEOUT_DEFAULT_S),
-        memory_mb: unsigned(input.memory_size).unwrap_or(rules::MEMORY_DEFAULT_MB),
-        tmp_mb: unsigned(input.ephemeral_storage.map(|e| e.size)).unwrap_or(rules::TMP_DEFAULT_MB),
+        memory_mb,
+        tmp_mb,
         env,
         code_object: package.object,
         code_sha256: package.sha256,

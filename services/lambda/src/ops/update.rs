@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::model::{Phase, Record, Version};
 use crate::names::{LATEST, Name};
 use crate::room::Lambda;
-use crate::{rules, view};
+use crate::{rules, view, wasm};
 use squall_service::Ctx;
 
 /// Replaces the code of `$LATEST`.
@@ -32,11 +32,13 @@ pub async fn update_function_code(
     let entry = room.find(ctx, &name)?;
     check_free(room, ctx, &entry.record, input.revision_id.as_deref())?;
     if input.dry_run == Some(true) {
+        wasm::code(room, &entry.record.latest.runtime, &zip).await?;
         let package = inspect(zip).await?;
         let mut v = Version::clone(&entry.record.latest);
         (v.code_sha256, v.code_bytes, v.architecture) = (package.sha256, package.bytes, architecture);
         return Ok(view::configuration(ctx.account.as_str(), &entry.record, &v, None));
     }
+    wasm::code(room, &entry.record.latest.runtime, &zip).await?;
     let package = store_package(room, ctx, zip).await?;
     let old = entry.record.latest.code_object.clone();
     let changed = change(room, ctx, &name, input.revision_id.as_deref(), |v| {
@@ -87,6 +89,16 @@ pub async fn update_function_configuration(
         None => None,
     };
     let layers = input.layers.map(|arns| super::layers::of_function(room, ctx, &arns)).transpose()?;
+    let tmp_mb = unsigned(input.ephemeral_storage.map(|e| e.size));
+    wasm::settings(
+        input.runtime.as_deref().unwrap_or(&held.runtime),
+        layers.as_ref().unwrap_or(&held.layers),
+        unsigned(input.memory_size).unwrap_or(held.memory_mb),
+        tmp_mb.unwrap_or(held.tmp_mb),
+    )?;
+    if let Some(runtime) = input.runtime.as_deref().filter(|r| *r != held.runtime) {
+        wasm::kept_code(room, runtime, &held.code_object).await?;
+    }
     let changed = change(room, ctx, &name, input.revision_id.as_deref(), |v| {
         set(&mut v.layers, layers);
         set(&mut v.role, input.role);
@@ -94,7 +106,7 @@ pub async fn update_function_configuration(
         set(&mut v.description, input.description);
         set(&mut v.timeout_s, unsigned(input.timeout));
         set(&mut v.memory_mb, unsigned(input.memory_size));
-        set(&mut v.tmp_mb, unsigned(input.ephemeral_storage.map(|e| e.size)));
+        set(&mut v.tmp_mb, tmp_mb);
         v.env = env.or_else(|| v.env.take());
         set(&mut v.runtime, input.runtime);
         set(&mut v.tracing, input.tracing_config.and_then(|t| t.mode));
