@@ -4,7 +4,8 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 /// Library and its sources below `zygote/`.
-const LIBRARIES: &[(&str, &[&str])] = &[("zygote.so", &["zygote.c"]), ("zygote.node", &["zygote.c", "node.c"])];
+const LIBRARIES: &[(&str, &[&str])] =
+    &[("zygote.so", &["zygote.c", "snapshot.c"]), ("zygote.node", &["zygote.c", "node.c"])];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

@@ -208,7 +208,10 @@ pub fn restore(file: &Path, data: &Path) -> Result<()> {
 
 fn unpack(file: &Path, staging: &Path) -> Result<()> {
     let input = fs::File::open(file).with_context(|| format!("open {}", file.display()))?;
-    fs::create_dir_all(staging).with_context(|| format!("make {}", staging.display()))?;
+    // As `up` makes it: the state holds root's credentials.
+    let mut make = fs::DirBuilder::new();
+    std::os::unix::fs::DirBuilderExt::mode(make.recursive(true), 0o700);
+    make.create(staging).with_context(|| format!("make {}", staging.display()))?;
     let mut tar = tar::Archive::new(io::BufReader::new(input));
     let (mut mark, mut sums, mut said) = (None, Sums::new(), None);
     for entry in tar.entries()? {

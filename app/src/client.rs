@@ -216,7 +216,10 @@ async fn download(client: &Client, file: &Path) -> Result<u64> {
         ..Default::default()
     };
     let mut body = client.stream(call).await?;
-    let mut out = std::fs::File::create_new(file).with_context(|| format!("write {}", file.display()))?;
+    // It holds root's credentials.
+    let mut options = std::fs::OpenOptions::new();
+    std::os::unix::fs::OpenOptionsExt::mode(options.write(true).create_new(true), 0o600);
+    let mut out = options.open(file).with_context(|| format!("write {}", file.display()))?;
     let mut bytes = 0;
     while let Some(frame) = body.frame().await {
         let frame = frame.context("the connection broke off: the backup is not whole")?;

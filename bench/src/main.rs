@@ -7,22 +7,27 @@
 //!
 //! Not here: correctness (`tests/`) and profiles. How to read the figures: `README.md` beside.
 
+mod burst;
 mod client;
 mod ddb;
+mod density;
 mod floor;
+mod functions;
 mod lambda;
 mod load;
 mod machine;
+mod neighbours;
 mod peers;
 mod report;
+mod sandbox;
 mod server;
 mod start;
 mod state;
 mod stats;
-mod wasm;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, ValueEnum};
+use functions::Cloud;
 use report::Report;
 use server::Server;
 use std::path::PathBuf;
@@ -65,10 +70,20 @@ enum Part {
     Ddb,
     /// DynamoDB items in a table that grows to `--rows`; only when named.
     Growth,
-    /// Warm invokes.
+    /// All of functions: sandbox, lambda, cold, burst, density, beside.
+    Runtime,
+    /// A prepared sandbox, to the execution of a program in it.
+    Sandbox,
+    /// Warm invokes, through the Invoke API and through a route of an HTTP API.
     Lambda,
     /// First invokes of functions never run.
     Cold,
+    /// Calls of a second each, 100 and 1,000 at once, from zero.
+    Burst,
+    /// Memory and processes of idle functions, and memory of an idle instance.
+    Density,
+    /// Latency beside hostile functions.
+    Beside,
     /// Start of the server, and its idle memory.
     Start,
     /// State engines: PostgreSQL by pgbench, by its engine and through the server, beside SQLite; only when named.
@@ -77,7 +92,12 @@ enum Part {
 
 impl Part {
     fn has(self, part: Part) -> bool {
-        self == part || (self == Part::All && !matches!(part, Part::Growth | Part::State))
+        let runtime = [Part::Sandbox, Part::Lambda, Part::Cold, Part::Burst, Part::Density, Part::Beside];
+        match self {
+            Part::All => !matches!(part, Part::Growth | Part::State),
+            Part::Runtime => runtime.contains(&part),
+            _ => self == part,
+        }
     }
 }
 
@@ -123,13 +143,11 @@ async fn measure(options: &Options) -> Result<Report> {
             ddb::growth(&mut report, &cloud, length, &sizes).await?;
             continue;
         }
-        if ![Part::Ddb, Part::Lambda, Part::Cold].iter().any(|part| options.part.has(*part)) {
-            continue;
-        }
-        let cloud = Server::start(&server, tempfile::tempdir().context("make a data directory")?, "sqlite")?;
         if options.part.has(Part::Ddb) {
             step("ddb");
+            let cloud = Server::start(&server, tempfile::tempdir().context("make a data directory")?, "sqlite")?;
             ddb::measure(&mut report, &cloud, "ddb", length).await?;
+            drop(cloud);
             step("ddb on the memory engine");
             let folder = tempfile::tempdir().context("make a data directory")?;
             let in_memory = Server::start(&server, folder, "memory")?;
@@ -138,24 +156,78 @@ async fn measure(options: &Options) -> Result<Report> {
             step("peers");
             peers::measure(&mut report, length).await?;
         }
-        let (warm, cold) = (options.part.has(Part::Lambda), options.part.has(Part::Cold));
-        if warm || cold {
-            step("wasm");
-            wasm::measure(&mut report, &cloud, length, warm, cold).await?;
+        runtime(&mut report, options, &server, &host, &step).await?;
+    }
+    Ok(report)
+}
+
+/// What functions cost, as far as it is asked for; a server for each part, so that none meets what another left.
+async fn runtime(
+    report: &mut Report,
+    options: &Options,
+    binary: &server::Binary,
+    host: &floor::Interpreters,
+    step: &impl Fn(&str),
+) -> Result<()> {
+    let (part, length) = (options.part, Duration::from_secs_f64(options.secs));
+    let start = async || {
+        let server = Server::start(binary, tempfile::tempdir().context("make a data directory")?, "sqlite")?;
+        let cloud = Cloud::prepare(&server, host, options.sdk_dir.is_some()).await?;
+        anyhow::Ok((server, cloud))
+    };
+    if part.has(Part::Sandbox) {
+        step("sandbox");
+        sandbox::measure(report, binary).await?;
+    }
+    if part.has(Part::Lambda) || part.has(Part::Cold) {
+        let (_server, cloud) = start().await?;
+        let native = cloud.native();
+        if let Err(e) = &native {
+            report.note(format!("native functions are not measured: {e:#}"));
         }
-        if options.part.has(Part::Lambda) || options.part.has(Part::Cold) {
-            let cloud = lambda::Cloud::prepare(&cloud, &host, options.sdk_dir.is_some()).await?;
-            for language in cloud.languages() {
-                if options.part.has(Part::Lambda) {
-                    step(&format!("lambda, {}", language.runtime));
-                    cloud.warm(&mut report, language, length, "lambda", &[1, 64]).await?;
-                }
-                if options.part.has(Part::Cold) {
-                    step(&format!("cold, {}", language.runtime));
-                    cloud.cold(&mut report, language).await?;
-                }
+        let wasm = cloud.wasm();
+        if let Err(e) = &wasm {
+            report.note(format!("WebAssembly is not measured: {e:#}"));
+        }
+        for language in cloud.languages().iter().chain(native.as_ref().ok()).chain(wasm.as_ref().ok()) {
+            if part.has(Part::Lambda) {
+                step(&format!("lambda, {}", language.runtime));
+                cloud.warm(report, language, length, "lambda", &[1, 64]).await?;
+            }
+            if part.has(Part::Lambda) && cloud.languages().iter().any(|interpreted| interpreted.name == language.name) {
+                cloud.route(report, language, length).await?;
+            }
+            if part.has(Part::Cold) {
+                step(&format!("cold, {}", language.runtime));
+                cloud.cold(report, language).await?;
             }
         }
     }
-    Ok(report)
+    if part.has(Part::Burst) {
+        for (at, width) in burst::WIDTHS.into_iter().flat_map(|width| [(0, width), (1, width)]) {
+            let (server, cloud) = start().await?;
+            if let Some(language) = cloud.languages().get(at) {
+                step(&format!("burst of {width}, {}", language.runtime));
+                cloud.burst(report, language, width, server.pid()).await?;
+            }
+        }
+    }
+    if part.has(Part::Density) {
+        step("density");
+        let (server, cloud) = start().await?;
+        for language in cloud.languages() {
+            cloud.idle_instance(report, language, server.pid()).await?;
+        }
+        drop(server);
+        let (server, cloud) = start().await?;
+        cloud.idle_functions(report, server.pid()).await?;
+    }
+    if part.has(Part::Beside) {
+        let (_server, cloud) = start().await?;
+        if let Some(python) = cloud.languages().iter().find(|language| language.name == "python") {
+            step("beside hostile functions");
+            cloud.neighbours(report, python, length).await?;
+        }
+    }
+    Ok(())
 }

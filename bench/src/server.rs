@@ -48,13 +48,21 @@ impl Binary {
         let absolute = |path: &Path| std::path::absolute(path).with_context(|| format!("resolve {}", path.display()));
         Ok(Self { path: absolute(&path)?, sdk_dir: sdk_dir.map(absolute).transpose()? })
     }
+
+    /// The program's file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
-/// Builds `squall` in this program's profile, if cargo runs this program.
+/// Builds `squall` and the native function in this program's profile, if cargo runs this program.
 fn build() -> Result<()> {
     let Some(cargo) = std::env::var_os("CARGO") else { return Ok(()) };
     let mut command = Command::new(cargo);
-    command.args(["build", "--package", "squall"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    command
+        .args(["build", "--package", "squall", "--package", "squall-bench", "--bins"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }

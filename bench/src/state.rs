@@ -6,7 +6,7 @@
 
 use crate::ddb;
 use crate::floor::Interpreters;
-use crate::lambda::Cloud;
+use crate::functions::Cloud;
 use crate::report::Report;
 use crate::server::{Binary, Server};
 use crate::stats::percentile;

@@ -39,6 +39,9 @@ pub struct Record {
     pub tables: Vec<TableRecord>,
     /// Functions.
     pub functions: Vec<FunctionRecord>,
+    /// Published versions of layers, oldest first.
+    #[serde(default)]
+    pub layers: Vec<LayerRecord>,
     /// Event source mappings.
     #[serde(default)]
     pub mappings: Vec<MappingRecord>,
@@ -68,6 +71,21 @@ pub struct FunctionRecord {
     pub key: String,
     /// Name.
     pub name: String,
+}
+
+/// A published version of a stack's layer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LayerRecord {
+    /// Name of the layer.
+    pub name: String,
+    /// ARN of the version.
+    pub arn: String,
+    /// Base64 of its package's SHA-256.
+    pub sha256: String,
+    /// What else it was published with.
+    pub settings: Json,
+    /// It stays when a newer one comes and when the stack goes.
+    pub is_retained: bool,
 }
 
 /// An event source mapping of a stack.

@@ -76,10 +76,9 @@ pub async fn authenticate(g: &Gateway, head: &Head, body: &Bytes) -> Result<Foun
 async fn check(g: &Gateway, head: &Head, body: &Bytes) -> Result<Found, Refusal> {
     let signed_head = RequestHead::from(head);
     let Some(parsed) = sigv4::parse(&signed_head)? else { return Ok(anonymous(g)) };
-    let regions: Vec<&str> = g.options.regions.iter().map(Region::as_str).collect();
     let credential = g.parts.identity.credential(&parsed.access_key, parsed.session_token.as_deref()).await;
     let credential = credential.map_err(|e| match e {
-        CredentialError::Unknown => Error::UnknownKey(parsed.access_key.clone()),
+        CredentialError::Unknown => Error::UnknownKey(parsed.access_key.to_string()),
         CredentialError::Expired => Error::ExpiredToken,
     })?;
     let hash = match parsed.payload {
@@ -87,9 +86,11 @@ async fn check(g: &Gateway, head: &Head, body: &Bytes) -> Result<Found, Refusal>
         Payload::Unsigned | Payload::Chunked(_) => None,
     };
     sigv4::verify(&parsed, &signed_head, &credential.secret, hash.as_deref(), g.parts.clock.now())?;
-    parsed.check_scope(&parsed.service, &regions)?;
-    let region = g.options.regions.iter().find(|r| r.as_str() == parsed.region).cloned();
-    let region = region.unwrap_or_else(|| default_region(g));
+    let Some(region) = g.options.regions.iter().find(|r| r.as_str() == parsed.region).cloned() else {
+        let regions: Vec<&str> = g.options.regions.iter().map(Region::as_str).collect();
+        parsed.check_scope(&parsed.service, &regions)?;
+        return Ok(Found { principal: credential.principal, region: default_region(g), signed: true });
+    };
     Ok(Found { principal: credential.principal, region, signed: true })
 }
 

@@ -14,6 +14,7 @@ mod detect;
 mod internal;
 mod request;
 mod server;
+mod socket;
 mod timer;
 
 pub use internal::{Internal, InternalReply};

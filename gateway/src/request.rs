@@ -2,9 +2,8 @@
 
 use crate::InternalReply;
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
-use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::{Body as _, Frame, Incoming};
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::header::{HeaderName, HeaderValue};
 use squall_protocol::{Head, Headers, Reply};
 use std::pin::Pin;
@@ -12,8 +11,39 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
-/// Body of every answer.
-pub type Body = UnsyncBoxBody<Bytes, std::io::Error>;
+/// Body of every answer: there already, which needs no allocation of its own, or made while it is sent.
+pub enum Body {
+    /// The whole body.
+    Whole(Full<Bytes>),
+    /// Its pieces.
+    Streamed(Streamed),
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        match self.get_mut() {
+            Body::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Body::Streamed(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Body::Whole(body) => body.is_end_stream(),
+            Body::Streamed(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Body::Whole(body) => body.size_hint(),
+            Body::Streamed(body) => body.size_hint(),
+        }
+    }
+}
 
 /// Why a request's head cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,7 +174,7 @@ fn header_name(name: &str) -> Result<HeaderName, hyper::header::InvalidHeaderNam
 pub fn internal(reply: InternalReply) -> hyper::Response<Body> {
     let body = match reply.stream {
         None => whole(reply.body),
-        Some(stream) => Streamed(stream).boxed_unsync(),
+        Some(stream) => Body::Streamed(Streamed(stream)),
     };
     let mut out = hyper::Response::new(body);
     *out.status_mut() = hyper::StatusCode::from_u16(reply.status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
@@ -153,10 +183,11 @@ pub fn internal(reply: InternalReply) -> hyper::Response<Body> {
 }
 
 fn whole(body: Bytes) -> Body {
-    Full::new(body).map_err(|never| match never {}).boxed_unsync()
+    Body::Whole(Full::new(body))
 }
 
-struct Streamed(tokio::sync::mpsc::Receiver<std::io::Result<Bytes>>);
+/// A body's pieces as somebody makes them.
+pub struct Streamed(tokio::sync::mpsc::Receiver<std::io::Result<Bytes>>);
 
 impl hyper::body::Body for Streamed {
     type Data = Bytes;

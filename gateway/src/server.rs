@@ -2,6 +2,7 @@
 
 use crate::detect::{Destination, FrontKind, destination};
 use crate::request::{self, Body};
+use crate::socket::Socket;
 use crate::timer::ConnectionTimer;
 use crate::{Internal, auth, aws, data};
 use bytes::Bytes;
@@ -109,15 +110,17 @@ impl Gateway {
         if let Err(e) = stream.set_nodelay(true) {
             tracing::debug!(error = %e, "set TCP_NODELAY");
         }
-        let gateway = self.clone();
+        // One per connection: a count that all cores write to for each request would go to and fro between them.
+        let here = Arc::new(self.clone());
         let mut builder = Builder::new(TokioExecutor::new());
         builder.http1().timer(ConnectionTimer::default()).header_read_timeout(HEAD_TIMEOUT).max_headers(128);
         builder.http2().timer(TokioTimer::new()).max_concurrent_streams(256).max_header_list_size(64 * 1024);
         let service = hyper::service::service_fn(move |request| {
-            let gateway = gateway.clone();
-            async move { Ok::<_, Infallible>(gateway.request(request, peer.ip()).await) }
+            let here = Arc::clone(&here);
+            async move { Ok::<_, Infallible>(here.request(request, peer.ip()).await) }
         });
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+        let connection =
+            builder.serve_connection_with_upgrades(TokioIo::new(Socket::new(stream)), service).into_owned();
         let connection = watcher.watch(connection);
         tokio::spawn(async move {
             if let Err(e) = connection.await {

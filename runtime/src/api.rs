@@ -1,13 +1,14 @@
 //! The Lambda Runtime API of one instance (2018-06-01), as documented for custom runtimes.
 //!
 //! Served: `invocation/next`, `invocation/{id}/response`, `invocation/{id}/error`, `init/error`, and beside them the
-//! Extensions API ([`crate::extensions`]). The Logs and Telemetry APIs are refused with a clear text: nothing subscribes and then waits
+//! Extensions API ([`crate::extensions`]) and what our own client needs for SnapStart ([`crate::snapshots`]). The Logs and Telemetry APIs are refused with a clear text: nothing subscribes and then waits
 //! for events that never come.
 
 use crate::extensions::api as extensions;
 use crate::http::{Connection, Incoming};
 use crate::instance::{Connected, Ending, Instance, NextError};
 use crate::logline::{Failure, RESPONSE_BYTES_MAX};
+use crate::snapshots::api as snapshots;
 use bytes::Bytes;
 use serde_json::json;
 use std::io;
@@ -52,6 +53,10 @@ async fn serve(stream: TcpStream, instance: &Arc<Instance>) -> io::Result<()> {
             extensions::answer(&mut connection, instance, rest, &request).await?;
             continue;
         }
+        if request.path == snapshots::CREDENTIALS_PATH && request.method == "GET" {
+            snapshots::credentials(&mut connection, instance, &request);
+            break;
+        }
         let Some(rest) = request.path.strip_prefix(PREFIX) else {
             refuse_unknown(&mut connection, &request.path);
             continue;
@@ -62,6 +67,7 @@ async fn serve(stream: TcpStream, instance: &Arc<Instance>) -> io::Result<()> {
             ("POST", ["invocation", id, "response"]) => respond(&mut connection, instance, id, &request),
             ("POST", ["invocation", id, "error"]) => fail(&mut connection, instance, id, &request),
             ("POST", ["init", "error"]) => init_error(&mut connection, instance, &request),
+            ("POST", ["snapshot", ..]) => snapshots::answer(&mut connection, instance, &parts, &request).await?,
             _ => refuse_unknown(&mut connection, &request.path),
         }
     }
@@ -78,12 +84,12 @@ fn refuse_unknown(connection: &mut Connection, path: &str) {
     }
 }
 
-fn refuse(connection: &mut Connection, status: &str, kind: &str, message: &str) {
+pub fn refuse(connection: &mut Connection, status: &str, kind: &str, message: &str) {
     let body = json!({"errorMessage": message, "errorType": kind}).to_string();
     connection.answer(status, body.as_bytes());
 }
 
-fn accepted(connection: &mut Connection) {
+pub fn accepted(connection: &mut Connection) {
     connection.answer("202 Accepted", b"{\"status\":\"OK\"}\n");
 }
 

@@ -15,8 +15,11 @@ const CLIENTS: &[Client] = &[
         name: "python",
         files: &[
             ("bootstrap.py", include_bytes!("../client/python/bootstrap.py")),
+            ("_squall_rehearsal.py", include_bytes!("../client/python/_squall_rehearsal.py")),
             ("_squall_runtime.py", include_bytes!("../client/python/_squall_runtime.py")),
             ("_squall_sdk.py", include_bytes!("../client/python/_squall_sdk.py")),
+            ("_squall_snapshot.py", include_bytes!("../client/python/_squall_snapshot.py")),
+            ("snapshot_restore_py.py", include_bytes!("../client/python/snapshot_restore_py.py")),
             ("zygote.py", include_bytes!("../client/python/zygote.py")),
             ("zygote.so", squall_sandbox::ZYGOTE_LIBRARY),
         ],

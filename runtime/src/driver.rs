@@ -9,6 +9,7 @@ use crate::instance::{Ending, Instance, Phase};
 use crate::launch::{Exit, LaunchError, Source, Spec, Started, Worker};
 use crate::logline::{self, Status};
 use crate::platform;
+use crate::snapshots::Made;
 use crate::wasm;
 use crate::zygotes;
 use bytes::Bytes;
@@ -20,6 +21,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 /// How long the last words of an ended process may take to be read.
 const LAST_WORDS: Duration = Duration::from_millis(250);
+
+/// How a process ends whose snapshot turned out not to fit.
+const RESTORE_LOST: i32 = 70;
 
 /// Runs the instance to its end and reports it gone.
 pub async fn run(engine: Arc<Engine>, instance: Arc<Instance>) {
@@ -43,6 +47,9 @@ pub async fn run(engine: Arc<Engine>, instance: Arc<Instance>) {
         Err(StartError::Platform(error)) => {
             tracing::error!(function = %instance.function.function_arn, "{error}");
             instance.close();
+            if let Some(take) = instance.snapshot.making() {
+                take.end(Made::Refused(error.to_string()));
+            }
             engine.start_failed(&instance, error);
         }
     }
@@ -97,7 +104,8 @@ async fn start(engine: &Arc<Engine>, instance: &Arc<Instance>) -> Result<Running
     let mut spec: Spec = environment::spec(engine, instance).await?;
     let mut is_fork = spec.zygote.is_some();
     let started = match engine.launcher.spawn(spec.clone()).await {
-        Err(e) if spec.zygote.is_some() => {
+        Err(e) if spec.zygote.is_some() && instance.snapshot.making().is_none() => {
+            instance.snapshot.failed();
             // Nothing of the function has run: it is executed instead.
             tracing::warn!(function = %instance.function.function_arn, "fork an instance: {e}");
             spec.zygote = None;
@@ -192,7 +200,10 @@ impl Running {
 
     async fn exited(&self, instance: &Arc<Instance>, mut exit: Exit) {
         exit.oom |= self.worker.oom_killed();
-        if self.is_fork && zygotes::is_crash(exit) {
+        if instance.snapshot.is_restored() && self.is_snapshots_fault(instance, exit) {
+            let reason = "an environment that was made of its snapshot has ended at once";
+            instance.output.platform([instance.engine.snapshots.give_up(&instance.function, reason)]);
+        } else if self.is_fork && zygotes::is_crash(exit) {
             let line = instance.engine.zygotes.avoid(&instance.function, exit);
             instance.output.platform(line);
         }
@@ -218,6 +229,12 @@ impl Running {
                 }
             },
         }
+    }
+
+    /// Whether it ended so that the snapshot may be to blame.
+    fn is_snapshots_fault(&self, instance: &Instance, exit: Exit) -> bool {
+        let is_init = instance.state.lock().phase == Phase::Init;
+        zygotes::is_crash(exit) || is_init && exit.code == Some(RESTORE_LOST)
     }
 
     async fn clean(self, instance: &Arc<Instance>) {
@@ -251,6 +268,27 @@ enum InitEnd {
     Timeout,
 }
 
+impl InitEnd {
+    /// What it means for a version whose snapshot was to be made.
+    fn failed_snapshot(&self) -> Made {
+        let (code, reason) = match self {
+            InitEnd::Error { kind, payload } => {
+                let fields: serde_json::Value = serde_json::from_slice(payload).unwrap_or_default();
+                let message = fields.get("errorMessage").and_then(|m| m.as_str()).unwrap_or_default();
+                ("FunctionError", format!("{kind}: {message}"))
+            }
+            InitEnd::Exit(exit) if exit.oom => {
+                ("FunctionError.InitResourceExhausted", "The init code used more memory than the function has.".into())
+            }
+            InitEnd::Exit(_) => {
+                ("FunctionError.RuntimeExitError", "The runtime exited before its init was done.".into())
+            }
+            InitEnd::Timeout => ("FunctionError.InitTimeout", "The init code ran out of time.".into()),
+        };
+        Made::Failed { code, reason }
+    }
+}
+
 /// The init has failed: inside a request that is its answer, otherwise the next waiting request tries again.
 fn init_over(instance: &Arc<Instance>, end: InitEnd) {
     let status = match &end {
@@ -258,6 +296,9 @@ fn init_over(instance: &Arc<Instance>, end: InitEnd) {
         InitEnd::Exit(exit) => Status::Error(logline::exit_error_type(*exit).into()),
         InitEnd::Timeout => Status::Timeout,
     };
+    if let Some(take) = instance.snapshot.making() {
+        take.end(end.failed_snapshot());
+    }
     let is_bound = instance.state.lock().current.is_some();
     let phase = if is_bound { "invoke" } else { "init" };
     instance.output.drain();

@@ -11,6 +11,7 @@ use crate::output::{Output, Target};
 use crate::pool::{Action, Counts, InstanceId, Limits, Pool, RequestId};
 use crate::runtimes::{Family, Found, Registry};
 use crate::sdk::{Sdk, SdkState};
+use crate::snapshots::Snapshots;
 use crate::standby::Standby;
 use crate::wasm::Wasm;
 use crate::zygotes::{ZygoteState, Zygotes};
@@ -52,6 +53,7 @@ pub struct Engine {
     pub clients: Clients,
     pub zygotes: Zygotes,
     pub wasm: Wasm,
+    pub snapshots: Snapshots,
     /// Sends on what functions send outside; `None`: nothing is.
     pub relay: Option<Relay>,
     pub standby: Mutex<Standby>,
@@ -125,6 +127,20 @@ impl Engine {
         }
     }
 
+    /// Where a new instance of the function prints: a stream of its own.
+    pub fn output(&self, function: &Function) -> Output {
+        let mut hex = [0u8; 16];
+        self.random.fill(&mut hex);
+        let hex: String = hex.iter().map(|b| format!("{b:02x}")).collect();
+        Output::new(Target {
+            sink: self.logs.clone(),
+            clock: self.clock.clone(),
+            region: function.region.clone(),
+            group: function.log_group.clone(),
+            stream: logline::stream_name(self.clock.now(), &function.version, &hex),
+        })
+    }
+
     fn start(
         self: &Arc<Self>,
         id: InstanceId,
@@ -132,16 +148,7 @@ impl Engine {
         bound: Option<RequestId>,
         is_provisioned: bool,
     ) {
-        let mut hex = [0u8; 16];
-        self.random.fill(&mut hex);
-        let hex: String = hex.iter().map(|b| format!("{b:02x}")).collect();
-        let output = Output::new(Target {
-            sink: self.logs.clone(),
-            clock: self.clock.clone(),
-            region: function.region.clone(),
-            group: function.log_group.clone(),
-            stream: logline::stream_name(self.clock.now(), &function.version, &hex),
-        });
+        let output = self.output(&function);
         let instance = Arc::new(Instance::new(id, function, self.clone(), output, is_provisioned));
         let call = {
             let mut core = self.core.lock();
@@ -309,6 +316,7 @@ impl Runtime {
             clients,
             zygotes: Zygotes::default(),
             wasm: Wasm::new(&options),
+            snapshots: Snapshots::new(&options.data_dir)?,
             relay: options.egress.egress().map(|e| Relay::start(e, options.host.resolv_conf.clone())).transpose()?,
             standby: Mutex::new(Standby::new(options.standby, options.standby_max)),
             launcher,
@@ -442,6 +450,7 @@ impl Runtime {
         }
         engine.zygotes.end();
         engine.wasm.end().await;
+        engine.snapshots.end();
         // Extensions have their time, and a little is left to take the instances down.
         let last = Instant::now() + SHUTDOWN_GRACE + Duration::from_millis(500);
         while self.stats().instances > 0 && Instant::now() < last {

@@ -25,13 +25,15 @@ pub async fn spec(engine: &Arc<Engine>, instance: &Arc<Instance>) -> Result<Spec
     let found =
         engine.runtimes.find(&function.runtime).await.map_err(|e| StartError::Platform(InvokeError::Runtime(e)))?;
     engine.standby.lock().started(&found.id);
+    engine.snapshots.choose(engine, instance);
     let init = platform::Init {
         runtime: &found.log_name(),
         version: &found.log_version(),
         version_arn: &found.version_arn(&function.region),
         kind: instance.initialization(),
     };
-    instance.output.platform(platform::init_start(function, engine.clock.now(), &init));
+    let first = if instance.snapshot.is_restored() { platform::restore_start } else { platform::init_start };
+    instance.output.platform(first(function, engine.clock.now(), &init));
     let session = engine.session(function, SESSION_SLACK).await.map_err(StartError::Platform)?;
 
     let client = client(engine, &found);
@@ -50,7 +52,7 @@ pub async fn spec(engine: &Arc<Engine>, instance: &Arc<Instance>) -> Result<Spec
         argv = with_extensions(instance, argv, &layout, is_on_host_paths)?;
     }
     let mut mounts = if is_on_host_paths { Vec::new() } else { found.mounts.clone() };
-    mounts.extend(client.into_iter().chain(sdk));
+    mounts.extend(client.into_iter().chain(sdk).chain(instance.snapshot.mount()));
     if !is_on_host_paths {
         mounts.extend(provided_root(engine, &found));
     }
@@ -68,8 +70,25 @@ pub async fn spec(engine: &Arc<Engine>, instance: &Arc<Instance>) -> Result<Spec
         cpu_shares: cpu(1024),
         cpu_quota_percent: engine.options.cpu_quota.then(|| u32::try_from(cpu(100)).unwrap_or(100)),
         // The programs of extensions start with the runtime, by a command.
-        zygote: if instance.extensions.has_programs() { None } else { engine.zygote_for(function, &found) },
+        zygote: match instance.snapshot.zygote() {
+            Some(number) => Some(number),
+            None if instance.extensions.has_programs() => None,
+            None => engine.zygote_for(function, &found),
+        },
     })
+}
+
+/// Makes a folder that nobody else on the host enters.
+pub fn private_folder(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Makes a folder in one: instances that it is mounted for read it.
+pub fn open_folder(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::create_dir(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))
 }
 
 /// The runtime client, where it stands inside.
@@ -246,9 +265,13 @@ fn variables(
     }
     set("AWS_LAMBDA_RUNTIME_API", RUNTIME_API.into());
     cloud(&function.region).into_iter().for_each(|(name, value)| set(name, value));
-    set("AWS_ACCESS_KEY_ID", session.access_key_id.clone());
-    set("AWS_SECRET_ACCESS_KEY", session.secret_access_key.clone());
-    set("AWS_SESSION_TOKEN", session.session_token.clone());
+    if let Some(own) = instance.snapshot.variables(session) {
+        own.into_iter().for_each(|(name, value)| set(name, value));
+    } else {
+        set("AWS_ACCESS_KEY_ID", session.access_key_id.clone());
+        set("AWS_SECRET_ACCESS_KEY", session.secret_access_key.clone());
+        set("AWS_SESSION_TOKEN", session.session_token.clone());
+    }
     set("AWS_XRAY_CONTEXT_MISSING", "LOG_ERROR".into());
     // Nothing listens there: the X-Ray SDKs send by UDP and lose the segments in silence.
     set("AWS_XRAY_DAEMON_ADDRESS", "127.0.0.1:2000".into());

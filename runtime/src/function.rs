@@ -45,6 +45,8 @@ pub struct Function {
     pub log_group: String,
     /// Logs as JSON; `None` = as text.
     pub json_log: Option<JsonLog>,
+    /// Its environments are made of a snapshot ([`crate::Runtime::snapshot`]) where there is one.
+    pub snap_start: bool,
     /// ReservedConcurrentExecutions of the function.
     pub reserved_concurrency: Option<u32>,
     /// Kept alive as long as a request or an instance uses this revision: a guard that removes the code folder when dropped.

@@ -14,6 +14,10 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 const HEADERS_MAX: usize = 64;
 /// Past this much the body of a refused request is not even skipped: the connection is closed.
 const SKIP_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Whose body is not read into memory.
+pub const SAVED_PATH: &str = "/2018-06-01/runtime/snapshot";
+/// How much of it is taken at a time.
+const SAVE_BYTES: usize = 256 * 1024;
 
 /// A request, its body read.
 #[derive(Debug)]
@@ -26,8 +30,12 @@ pub struct Incoming {
     pub is_streaming: bool,
     /// What extensions say of themselves.
     pub extension: Extension,
-    /// `None`: the body was larger than the limit and is gone.
+    /// `Authorization`.
+    pub authorization: Option<String>,
+    /// `None`: the body was larger than the limit and is gone, or it has to be fetched with [`Connection::save`].
     pub body: Option<Bytes>,
+    /// Bytes that the body will have, as the client says.
+    pub size: usize,
 }
 
 /// The headers `Lambda-Extension-…`.
@@ -46,6 +54,7 @@ struct Head {
     error_type: Option<String>,
     is_streaming: bool,
     extension: Extension,
+    authorization: Option<String>,
     size: Option<usize>,
     is_chunked: bool,
     expects_continue: bool,
@@ -83,13 +92,34 @@ impl Connection {
         if head.expects_continue {
             self.output.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
-        let body = if head.is_chunked {
+        let size = head.size.unwrap_or(0);
+        let body = if head.path == SAVED_PATH {
+            None
+        } else if head.is_chunked {
             self.read_chunked(body_bytes_max).await?
         } else {
-            self.read_sized(head.size.unwrap_or(0), body_bytes_max).await?
+            self.read_sized(size, body_bytes_max).await?
         };
-        let Head { method, path, error_type, is_streaming, extension, .. } = head;
-        Ok(Some(Incoming { method, path, error_type, is_streaming, extension, body }))
+        let Head { method, path, error_type, is_streaming, extension, authorization, .. } = head;
+        Ok(Some(Incoming { method, path, error_type, is_streaming, extension, authorization, body, size }))
+    }
+
+    /// Writes the body of a request for [`SAVED_PATH`] to a file, as it comes.
+    pub async fn save(&mut self, size: usize, to: &mut tokio::fs::File) -> io::Result<()> {
+        let mut left = size;
+        loop {
+            let part = self.input.split_to(left.min(self.input.len()));
+            left -= part.len();
+            to.write_all(&part).await?;
+            if left == 0 {
+                return to.flush().await;
+            }
+            drop(part);
+            self.input.reserve(SAVE_BYTES);
+            if !self.fill().await? {
+                return Err(invalid("the body ends early"));
+            }
+        }
     }
 
     /// Puts an answer into the output; it leaves before the connection waits for anything.
@@ -250,6 +280,7 @@ fn parse_head(input: &[u8]) -> io::Result<Option<Head>> {
         error_type: None,
         is_streaming: false,
         extension: Extension::default(),
+        authorization: None,
         size: None,
         is_chunked: false,
         expects_continue: false,
@@ -261,6 +292,8 @@ fn parse_head(input: &[u8]) -> io::Result<Option<Head>> {
             head.size = Some(value().parse().map_err(|_| invalid("Content-Length is no number"))?);
         } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
             head.is_chunked = value().eq_ignore_ascii_case("chunked");
+        } else if header.name.eq_ignore_ascii_case("authorization") {
+            head.authorization = Some(value());
         } else if header.name.eq_ignore_ascii_case("expect") {
             head.expects_continue = value().eq_ignore_ascii_case("100-continue");
         } else if header.name.eq_ignore_ascii_case("lambda-runtime-function-error-type") {

@@ -10,6 +10,7 @@ use crate::logline::{self, Failure, Report, Status};
 use crate::output::Output;
 use crate::platform;
 use crate::pool::{InstanceId, RequestId};
+use crate::snapshots::Role;
 use crate::{Function, InvokeError, Request};
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -105,6 +106,8 @@ pub struct State {
     pub current: Option<Current>,
     /// What a failed init has posted.
     pub init_error: Option<(String, Bytes)>,
+    /// The init has failed, whoever still asks for the next event.
+    pub is_failed: bool,
     pub connections: usize,
     /// When the driver wakes by itself; it must be told of anything earlier.
     pub armed: Option<Instant>,
@@ -125,6 +128,8 @@ pub struct Instance {
     /// Started for provisioned concurrency.
     pub is_provisioned: bool,
     pub extensions: Extensions,
+    /// What it has to do with a snapshot.
+    pub snapshot: Role,
     /// Counts what it uses.
     tally: Option<Tally>,
     pub born: Instant,
@@ -149,6 +154,7 @@ impl Instance {
             is_killed: false,
             current: None,
             init_error: None,
+            is_failed: false,
             connections: 0,
             armed: None,
             next_by: None,
@@ -165,6 +171,7 @@ impl Instance {
             engine,
             output,
             is_provisioned,
+            snapshot: Role::default(),
             born: Instant::now(),
             state: Mutex::new(state),
             job_there: Notify::new(),
@@ -222,7 +229,11 @@ impl Instance {
 
     /// How it came to life, in AWS's words.
     pub fn initialization(&self) -> &'static str {
-        if self.is_provisioned { "provisioned-concurrency" } else { "on-demand" }
+        match () {
+            () if self.snapshot.is_in_use() => "snap-start",
+            () if self.is_provisioned => "provisioned-concurrency",
+            () => "on-demand",
+        }
     }
 
     fn head(&self, input: &Request) -> Vec<u8> {
@@ -263,7 +274,7 @@ impl Instance {
     /// Goes on once the runtime has asked for the next event and every extension is done; true if its job lies ready now.
     pub fn settle(&self) -> bool {
         let mut state = self.state.lock();
-        if !state.has_asked || !self.extensions.are_idle() {
+        if !state.has_asked || state.is_failed || !self.extensions.are_idle() {
             return false;
         }
         state.has_asked = false;
@@ -287,6 +298,10 @@ impl Instance {
             self.output.platform(platform::extension(&self.function, now, &name, &events));
         }
         state.phase = Phase::Waiting;
+        if self.snapshot.is_restored() {
+            let (now, took) = (self.engine.clock.now(), self.born.elapsed());
+            self.output.platform(platform::restore_report(&self.function, now, took));
+        }
         let wanted = state.current.as_mut().map(|current| {
             current.has_start_line = true;
             (self.start_line(current.id()), current.input.log_tail)
@@ -313,7 +328,7 @@ impl Instance {
 
     /// When the init must be over.
     pub fn init_by(&self) -> Instant {
-        self.born + Duration::from_secs(self.engine.options.init_timeout_s)
+        self.born + self.snapshot.init_time(&self.function, self.engine.options.init_timeout_s)
     }
 
     /// The job that lies ready.
@@ -378,6 +393,7 @@ impl Instance {
             return false;
         }
         state.init_error = Some((kind, payload));
+        state.is_failed = true;
         drop(state);
         self.changed.notify_one();
         true
@@ -413,11 +429,14 @@ impl Instance {
         if !current.has_start_line {
             self.output.begin(self.start_line(current.id()), current.input.log_tail);
         }
+        let is_restored = self.snapshot.is_restored();
+        // Provisioned concurrency is paid for by time, its init included.
+        let init = init.filter(|_| !current.is_bound && !self.is_provisioned);
         let report = Report {
             request_id: current.id(),
             duration,
-            // Provisioned concurrency is paid for by time, its init included.
-            init: init.filter(|_| !current.is_bound && !self.is_provisioned),
+            init: init.filter(|_| !is_restored),
+            restore: init.filter(|_| is_restored),
             memory_mb: function.memory_mb,
             memory_peak_bytes: peak,
             status: said.status,

@@ -77,6 +77,16 @@ pub fn init_start(runtime: &str, version: &str, version_arn: &str) -> String {
     format!("INIT_START Runtime Version: {runtime}.v{version}\tRuntime Version ARN: {version_arn}")
 }
 
+/// The first line of a stream whose environment is made of a snapshot.
+pub fn restore_start(runtime: &str, version: &str, version_arn: &str) -> String {
+    format!("RESTORE_START Runtime Version: {runtime}.v{version}\tRuntime Version ARN: {version_arn}")
+}
+
+/// The environment is made of it.
+pub fn restore_report(restore: Duration) -> String {
+    format!("RESTORE_REPORT Restore Duration: {:.2} ms", millis(restore))
+}
+
 /// `START RequestId: …`.
 pub fn start(request_id: &str, version: &str) -> String {
     format!("START RequestId: {request_id} Version: {version}")
@@ -129,16 +139,22 @@ pub struct Report<'a> {
     pub duration: Duration,
     /// Only where the instance was started for this request.
     pub init: Option<Duration>,
+    /// The same where it was made of a snapshot.
+    pub restore: Option<Duration>,
     pub memory_mb: u32,
     pub memory_peak_bytes: u64,
     pub status: Status,
 }
 
 impl Report<'_> {
-    /// What is billed: the duration with the init (as AWS has it since August 2025), rounded up to a millisecond.
+    /// What is billed: the duration with the init (as AWS has it since August 2025) or the restore, rounded up to a millisecond.
     pub fn billed_ms(&self) -> u64 {
-        let billed = (self.duration + self.init.unwrap_or_default()).as_nanos().div_ceil(1_000_000);
-        u64::try_from(billed).unwrap_or(u64::MAX).max(1)
+        rounded_ms(self.duration + self.init.or(self.restore).unwrap_or_default()).max(1)
+    }
+
+    /// What of it is for the restore.
+    pub fn billed_restore_ms(&self) -> Option<u64> {
+        self.restore.map(rounded_ms)
     }
 
     /// Whole MB, never more than the function may use.
@@ -159,9 +175,16 @@ impl Report<'_> {
         if let Some(init) = self.init {
             let _ = write!(line, "Init Duration: {:.2} ms\t", millis(init));
         }
+        if let (Some(restore), Some(billed)) = (self.restore, self.billed_restore_ms()) {
+            let _ = write!(line, "Restore Duration: {:.2} ms\tBilled Restore Duration: {billed} ms\t", millis(restore));
+        }
         self.status.write(&mut line);
         line
     }
+}
+
+fn rounded_ms(d: Duration) -> u64 {
+    u64::try_from(d.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 
 fn millis(d: Duration) -> f64 {
@@ -205,6 +228,7 @@ mod tests {
             request_id: "r",
             duration: Duration::from_micros(1230),
             init: Some(Duration::from_micros(20_110)),
+            restore: None,
             memory_mb: 128,
             memory_peak_bytes: 39 << 20,
             status: Status::Fine,
@@ -213,6 +237,9 @@ mod tests {
             report.line(),
             "REPORT RequestId: r\tDuration: 1.23 ms\tBilled Duration: 22 ms\tMemory Size: 128 MB\tMax Memory Used: 39 MB\tInit Duration: 20.11 ms\t"
         );
+        let restored = Report { init: None, restore: report.init, status: Status::Fine, ..report };
+        let end = "Memory Used: 39 MB\tRestore Duration: 20.11 ms\tBilled Restore Duration: 21 ms\t";
+        assert!(restored.line().ends_with(end) && restored.line().contains("Billed Duration: 22 ms"));
         let failed = Report { init: None, status: Status::Error("Runtime.OutOfMemory".into()), ..report };
         assert!(failed.line().ends_with("Max Memory Used: 39 MB\tStatus: error\tError Type: Runtime.OutOfMemory\t"));
     }

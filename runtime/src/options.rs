@@ -65,7 +65,7 @@ pub struct Options {
     /// Forks of each zygote, and sandboxes for programs that are executed, that wait for a function at any time: each takes 1 to 2
     /// MiB. Default 6.
     pub standby: usize,
-    /// The same at most, while functions that were just deployed are expected to be called. Default 128.
+    /// The same at most, while functions that were just deployed are expected to be called. Default 256.
     pub standby_max: usize,
     /// Most memory in MB that the calls of all WebAssembly functions may have at a time, together; a call that would go beyond
     /// fails as out of memory. Default 2048.
@@ -204,7 +204,7 @@ impl Default for Options {
             sdk_node_preload: NODE_PRELOAD.iter().map(|p| (*p).to_owned()).collect(),
             zygotes: true,
             standby: 6,
-            standby_max: 128,
+            standby_max: 256,
             wasm_memory_mb: 2048,
             sdk_python_packages: vec!["boto3".into()],
             wasm: None,

@@ -64,8 +64,29 @@ pub struct Init<'a> {
     pub version: &'a str,
     /// Its ARN.
     pub version_arn: &'a str,
-    /// `on-demand` or `provisioned-concurrency`.
+    /// `on-demand`, `provisioned-concurrency` or `snap-start`.
     pub kind: &'a str,
+}
+
+/// The first event of a stream whose environment is made of a snapshot.
+pub fn restore_start(f: &Function, now: Millis, init: &Init<'_>) -> Option<String> {
+    let Some(levels) = &f.json_log else {
+        return Some(logline::restore_start(init.runtime, init.version, init.version_arn));
+    };
+    let fields = json!({
+        "runtimeVersion": format!("{}.v{}", init.runtime, init.version),
+        "runtimeVersionArn": init.version_arn,
+        "functionName": f.name,
+        "functionVersion": f.version,
+    });
+    record(levels, Level::Info, now, "restoreStart", &fields)
+}
+
+/// It is made of it.
+pub fn restore_report(f: &Function, now: Millis, restore: Duration) -> Option<String> {
+    let Some(levels) = &f.json_log else { return Some(logline::restore_report(restore)) };
+    let fields = json!({"status": "success", "metrics": {"durationMs": millis(restore)}});
+    record(levels, Level::Info, now, "restoreReport", &fields)
 }
 
 /// The first event of a stream.
@@ -119,6 +140,10 @@ pub fn end(f: &Function, now: Millis, line: Option<String>, report: &Report<'_>)
     if let (Some(fields), Some(init)) = (metrics.as_object_mut(), report.init) {
         fields.insert("initDurationMs".into(), json!(millis(init)));
     }
+    if let (Some(fields), Some(restore)) = (metrics.as_object_mut(), report.restore) {
+        fields.insert("restoreDurationMs".into(), json!(millis(restore)));
+        fields.insert("billedRestoreDurationMs".into(), json!(report.billed_restore_ms()));
+    }
     let whole = with_status(json!({"requestId": report.request_id, "metrics": metrics}), &report.status);
     let whole = record(levels, level_of(&report.status, Level::Info), now, "report", &whole);
     done.into_iter().chain(whole).collect()
@@ -152,6 +177,7 @@ mod tests {
             request_id: "r",
             duration: Duration::from_micros(1230),
             init: Some(Duration::from_micros(20_110)),
+            restore: None,
             memory_mb: 128,
             memory_peak_bytes: 39 << 20,
             status,

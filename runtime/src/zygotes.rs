@@ -224,7 +224,7 @@ async fn keep(engine: Weak<Engine>, launcher: Arc<dyn Launcher>, found: Arc<Foun
 }
 
 /// What is started as the zygote of a runtime; `None` where there is no such thing.
-fn program(engine: &Engine, found: &Found) -> Option<ZygoteSpec> {
+pub fn program(engine: &Engine, found: &Found) -> Option<ZygoteSpec> {
     let client = environment::client(engine, found)?;
     let sdk = environment::sdk(engine, found);
     let layout = Layout::new(&engine.launcher, "/var/task".as_ref(), None, &client.host, sdk.as_ref());
@@ -232,10 +232,10 @@ fn program(engine: &Engine, found: &Found) -> Option<ZygoteSpec> {
     match found.family {
         Family::Node(_) => {
             // No threads of V8, which a fork would lose. What the rehearsals have compiled stays. Text on large pages need not
-            // be mapped again by each fork (measured: a quarter of its page faults).
-            let flags =
-                ["--single-threaded", "--no-flush-bytecode", "--use-largepages=silent", "--max-semi-space-size=8"];
-            argv.extend(flags.map(Into::into));
+            // be mapped again by each fork (measured: a quarter of its page faults). The collection that V8 begins eight seconds
+            // after the last one would fall into the first call of a fork that has waited longer (10 to 20 ms).
+            argv.extend(["--single-threaded", "--no-flush-bytecode", "--use-largepages=silent"].map(Into::into));
+            argv.extend(["--max-semi-space-size=8", "--no-memory-reducer"].map(Into::into));
             argv.push(format!("{}/bootstrap.cjs", layout.runtime).into());
             argv.push("--zygote".into());
             argv.extend(engine.options.sdk_node_preload.iter().map(Into::into));
@@ -263,7 +263,7 @@ fn program(engine: &Engine, found: &Found) -> Option<ZygoteSpec> {
 
 /// Whether the function brings a Python module that the zygote has loaded from elsewhere: an SDK of its own, mostly. `loaded`
 /// names the zygote's, with spaces between.
-fn shadows(function: &Function, family: Family, loaded: &str) -> bool {
+pub fn shadows(function: &Function, family: Family, loaded: &str) -> bool {
     let Family::Python(minor) = family else { return false };
     let loaded: HashSet<&str> = loaded.split(' ').collect();
     let layers = function
@@ -280,7 +280,7 @@ fn shadows(function: &Function, family: Family, loaded: &str) -> bool {
 }
 
 /// Whether the function's configuration has a say in how the interpreter starts, which a fork is past.
-fn reaches_start(function: &Function, family: Family) -> bool {
+pub fn reaches_start(function: &Function, family: Family) -> bool {
     function.env.iter().any(|(name, _)| is_read_at_start(name, family))
 }
 

@@ -412,6 +412,11 @@ static napi_value serve(napi_env env, napi_callback_info info) {
     if (note_conditions_at_rest()) return failure(env, "threads do not come to rest");
     if (take_background_work()) return failure(env, "node's platform was not found");
     if (keep_mappings()) return failure(env, "mappings could not be listed");
+    if (squall_zygote_rehearse()) {
+        /* An empty list: what it does is a rehearsal. */
+        if (renew(env) || napi_create_array(env, &list)) _exit(1);
+        return list;
+    }
     const uint8_t *payload = squall_zygote_serve(CONTROL, text, NULL, &length);
     const char *step = renew(env);
     list = step ? NULL : unpack(env, payload, length);
@@ -440,6 +445,12 @@ static napi_value refuse(napi_env env, napi_callback_info info) {
         return failure(env, "refuse");
     }
     return NULL;
+}
+
+static napi_value rehearsed(napi_env env, napi_callback_info info) {
+    (void)env;
+    (void)info;
+    squall_zygote_rehearsed();
 }
 
 static size_t keep_limit(void *data, size_t current, size_t initial) {
@@ -481,7 +492,7 @@ napi_value napi_register_module_v1(napi_env env, napi_value exports) {
     static const struct {
         const char *name;
         napi_callback function;
-    } functions[] = {{"loopback", loopback}, {"serve", serve}, {"refuse", refuse}, {"limitHeap", limit_heap}, {"exit", leave}};
+    } functions[] = {{"loopback", loopback}, {"serve", serve}, {"refuse", refuse}, {"rehearsed", rehearsed}, {"limitHeap", limit_heap}, {"exit", leave}};
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
         napi_value function;
         if (napi_create_function(env, functions[i].name, strlen(functions[i].name), functions[i].function, NULL, &function) ||

@@ -8,6 +8,9 @@
 #include "zygote.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,6 +40,18 @@
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25
 #endif
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#define MADV_POPULATE_WRITE 23
+#endif
+/* What a rehearsal may report: 16 MiB of written pages at most, so that no worker becomes heavy by it. */
+#define RANGES_MAX 4096u
+#define WRITTEN_PAGES_MAX 4096u
+#define REHEARSAL_MS_MAX 20000
+/* Of an entry of /proc/self/pagemap. */
+#define PAGE_PRESENT (1ull << 63)
+#define PAGE_OF_FILE (1ull << 61)
+#define PAGE_EXCLUSIVE (1ull << 56)
 #define ORPHAN_TRIES 100000
 #define ORPHAN_PAUSE_US 50
 #define STEP_NAMESPACE 0xfffffffeu
@@ -180,9 +195,26 @@ static int read_whole(int from, void *to, size_t length) {
     return 0;
 }
 
+/* Pages that a rehearsal has needed, by which mapping they came: `written` to be copied, others only to be mapped. */
+struct range {
+    uint64_t from, bytes, written;
+};
+static struct range ranges[RANGES_MAX];
+static uint32_t range_count;
+static int rehearsal_pipe = -1;
+
+/* In a worker: has the kernel map what it will need, all at once and ahead, instead of by a fault for each page. What is not
+ * there any more, and a kernel that cannot (before 5.14), change nothing. */
+static void get_pages(void) {
+    for (uint32_t i = 0; i < range_count; i++) {
+        (void)madvise((void *)ranges[i].from, ranges[i].bytes, ranges[i].written ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
+    }
+}
+
 static int receive_payload(struct request *r, int from) {
     uint32_t length;
     if (send_bytes(r->fds[REPORT], "W", 1)) return errno;
+    get_pages();
     int error = read_whole(from, &length, sizeof length);
     if (error) return error;
     if (length > sizeof received_payload) return EMSGSIZE;
@@ -235,6 +267,8 @@ static void enter(struct request *r, int control) {
 #endif
     }
 #endif
+    /* First: one that waits for its function must not hide the zygote's end from the spawner. */
+    close(control);
     for (uint32_t i = 0; i < r->header.calls; i++) {
         int error = carry_out(r, i);
         if (error) {
@@ -255,7 +289,6 @@ static void enter(struct request *r, int control) {
         syscall(__NR_close_range, 3u, ~0u, 0u);
     } else {
         close_all(r);
-        close(control);
     }
 }
 
@@ -311,6 +344,84 @@ static void pack_memory(void) {
         for (; from + HUGE_PAGE <= to; from += HUGE_PAGE) (void)madvise((void *)from, HUGE_PAGE, MADV_COLLAPSE);
     }
     fclose(maps);
+}
+
+/* Adds the pages of one mapping that are here now and were not when this process was forked: those of its own, and of files. */
+static void note_pages(int pagemap, unsigned long from, unsigned long to, uint32_t *written) {
+    static uint64_t entries[4096];
+    const unsigned long page = 4096;
+    while (from < to) {
+        size_t count = (to - from) / page < 4096 ? (to - from) / page : 4096;
+        ssize_t got = pread(pagemap, entries, count * 8, (off_t)(from / page * 8));
+        if (got <= 0) return;
+        for (size_t i = 0; i < (size_t)got / 8; i++, from += page) {
+            uint64_t entry = entries[i];
+            int is_file = (entry & PAGE_OF_FILE) != 0;
+            if (!(entry & PAGE_PRESENT) || !(is_file || entry & PAGE_EXCLUSIVE)) continue;
+            if (!is_file && ++*written > WRITTEN_PAGES_MAX) return;
+            struct range *last = range_count ? &ranges[range_count - 1] : NULL;
+            if (last && last->from + last->bytes == from && last->written == !is_file) {
+                last->bytes += page;
+            } else if (range_count < RANGES_MAX) {
+                ranges[range_count++] = (struct range){from, page, !is_file};
+            }
+        }
+    }
+}
+
+static void note_all_pages(void) {
+    FILE *maps = fopen("/proc/self/maps", "re");
+    int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    char line[512], mode[5];
+    unsigned long from, to;
+    uint32_t written = 0;
+    while (maps && pagemap >= 0 && fgets(line, sizeof line, maps)) {
+        if (sscanf(line, "%lx-%lx %4s", &from, &to, mode) != 3 || mode[3] != 'p' || mode[0] != 'r') continue;
+        if (!strstr(line, "[v")) note_pages(pagemap, from, to, &written);
+    }
+    if (maps) fclose(maps);
+    if (pagemap >= 0) close(pagemap);
+}
+
+int squall_zygote_rehearse(void) {
+    int ends[2], status;
+    if (sysconf(_SC_PAGESIZE) != 4096 || pipe2(ends, O_CLOEXEC)) return 0;
+    pid_t child = fork();
+    if (child == 0) {
+        close(ends[0]);
+        rehearsal_pipe = ends[1];
+        return 1;
+    }
+    close(ends[1]);
+    size_t have = 0;
+    struct pollfd waits = {.fd = ends[0], .events = POLLIN};
+    while (child > 0 && have < sizeof ranges && poll(&waits, 1, REHEARSAL_MS_MAX) > 0) {
+        ssize_t count = read(ends[0], (uint8_t *)ranges + have, sizeof ranges - have);
+        if (count <= 0) break;
+        have += (size_t)count;
+    }
+    range_count = (uint32_t)(have / sizeof *ranges);
+    close(ends[0]);
+    if (child > 0) {
+        kill(child, SIGKILL);
+        while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+        }
+    }
+    return 0;
+}
+
+void squall_zygote_rehearsed(void) {
+    range_count = 0;
+    note_all_pages();
+    const uint8_t *at = (const uint8_t *)ranges;
+    size_t left = range_count * sizeof *ranges;
+    while (left > 0) {
+        ssize_t count = write(rehearsal_pipe, at, left);
+        if (count <= 0) break;
+        at += count;
+        left -= (size_t)count;
+    }
+    _exit(0);
 }
 
 const uint8_t *squall_zygote_serve(int control, const char *ready_text, void (*prepare)(void), uint32_t *length) {

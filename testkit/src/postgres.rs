@@ -162,6 +162,20 @@ impl Postgres {
         }
     }
 
+    /// Starts it again if it ended by itself; answers whether it had.
+    ///
+    /// # Panics
+    /// As [`Postgres::launch`].
+    pub fn revive(&mut self) -> bool {
+        let has_ended = self.keeper.as_mut().is_some_and(|keeper| keeper.try_wait().is_ok_and(|code| code.is_some()));
+        if has_ended {
+            self.keeper = None;
+            drop(fs::remove_file(self.data.join("postmaster.pid")));
+            self.launch();
+        }
+        has_ended
+    }
+
     fn answers(&self) -> bool {
         let mut ask = self.command("pg_isready");
         ask.args(["-q", "-h"]).arg(self.dir.path()).output().is_ok_and(|done| done.status.success())

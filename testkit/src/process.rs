@@ -113,15 +113,15 @@ pub fn is_alive(pid: u32) -> bool {
 /// Polls until the probe finds something; for what happens after an answer.
 ///
 /// # Panics
-/// Nothing is found within 20 s.
+/// Nothing is found within 60 s.
 #[track_caller]
 pub fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         if let Some(found) = probe() {
             return found;
         }
-        assert!(Instant::now() < deadline, "not within 20 s: {what}");
+        assert!(Instant::now() < deadline, "not within 60 s: {what}");
         thread::sleep(Duration::from_millis(20));
     }
 }

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 use std::env;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Arguments of `cargo xtask test`.
@@ -63,7 +63,7 @@ pub fn test(root: &Path, args: &TestArgs) -> Result<bool> {
     }
     let (mut tally, mut is_success) = counted(command.args(&args.cargo))?;
     if !args.quick && args.state.is_none() && args.cargo.is_empty() {
-        for mut further in further(root) {
+        for mut further in further(root)? {
             let (more, is_good) = counted(further.envs(vars.clone()))?;
             tally.passed += more.passed;
             tally.failed += more.failed;
@@ -104,22 +104,67 @@ pub fn soak(root: &Path, args: &SoakArgs) -> Result<bool> {
     Ok(is_success && tally.failed == 0)
 }
 
-/// The runs on other engines than the default ones: rooms' own tests come with memory, end-to-end tests with sqlite.
-fn further(root: &Path) -> Vec<Command> {
+/// The runs on other engines than the default ones: rooms' own tests come with memory, end-to-end tests with sqlite. The programs
+/// are those of the run before: cargo, asked for a part of the workspace, would build its dependencies with other features.
+fn further(root: &Path) -> Result<Vec<Command>> {
+    let programs = programs(root)?;
+    let program = |package: &str, target: &str| {
+        let found = programs.iter().find(|p| p.package == package && p.target == target);
+        let found = found.with_context(|| format!("no test program {target} of {package} was built"))?;
+        let mut command = Command::new(&found.path);
+        command.current_dir(&found.folder);
+        anyhow::Ok(command)
+    };
     let mut runs = Vec::new();
     for state in ["sqlite", "postgres"] {
-        let mut rooms = cargo(root);
-        rooms.args(["test", "--no-fail-fast", "--lib"]).args(ROOMS.iter().flat_map(|room| ["-p", room]));
-        rooms.env("SQUALL_TEST_STATE", state);
-        runs.push(rooms);
+        for room in ROOMS {
+            let mut tests = program(room, &room.replace('-', "_"))?;
+            tests.env("SQUALL_TEST_STATE", state);
+            runs.push(tests);
+        }
     }
     for state in ["postgres", "memory"] {
-        let mut clients = cargo(root);
-        clients.args(["test", "--no-fail-fast", "-p", "squall-tests", "--test", "e2e", "--"]).args(EVERYWHERE);
-        clients.env("SQUALL_TEST_STATE", state);
+        let mut clients = program("squall-tests", "e2e")?;
+        clients.args(EVERYWHERE).env("SQUALL_TEST_STATE", state);
         runs.push(clients);
     }
-    runs
+    Ok(runs)
+}
+
+/// A program of tests.
+struct Program {
+    package: String,
+    target: String,
+    path: PathBuf,
+    /// Where cargo would run it.
+    folder: PathBuf,
+}
+
+/// The test programs of the workspace, built if need be.
+fn programs(root: &Path) -> Result<Vec<Program>> {
+    let mut command = cargo(root);
+    command.args(["test", "--workspace", "--no-run", "--message-format", "json"]).stderr(Stdio::null());
+    let out = command.output().context("start cargo test --no-run")?;
+    if !out.status.success() {
+        bail!("cargo test --no-run failed ({})", out.status);
+    }
+    Ok(out.stdout.split(|b| *b == b'\n').filter_map(read_program).collect())
+}
+
+/// Reads a line of cargo's about a program that it built.
+fn read_program(line: &[u8]) -> Option<Program> {
+    let told: serde_json::Value = serde_json::from_slice(line).ok()?;
+    let path = told["executable"].as_str().filter(|_| told["profile"]["test"] == true)?;
+    let folder = Path::new(told["manifest_path"].as_str()?).parent()?.to_owned();
+    // `path+file:///a/b#name@1.0.0`, or `…/name#1.0.0` where the folder is called as the package.
+    let (place, rest) = told["package_id"].as_str()?.rsplit_once('#')?;
+    let package = rest.split_once('@').map_or(place.rsplit('/').next()?, |(name, _)| name);
+    Some(Program {
+        package: package.to_owned(),
+        target: told["target"]["name"].as_str()?.to_owned(),
+        path: path.into(),
+        folder,
+    })
 }
 
 /// Everything that must hold before a change lands.
@@ -187,6 +232,40 @@ fn succeed(command: &mut Command) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+
+    #[test]
+    fn every_crate_whose_tests_are_given_a_state_runs_on_all_engines() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository");
+        let mut found = Vec::new();
+        for family in ["core", "services", "triggers"] {
+            for entry in fs::read_dir(root.join(family)).expect("a family of crates") {
+                let folder = entry.expect("a folder").path();
+                let Ok(manifest) = fs::read_to_string(folder.join("Cargo.toml")) else { continue };
+                if manifest.contains("squall-testkit-state") {
+                    let name = manifest.lines().find_map(|line| line.strip_prefix("name = "));
+                    found.push(name.expect("a name").trim_matches('"').to_owned());
+                    // Only the tests inside the crate are run again.
+                    assert!(!folder.join("tests").exists(), "{}", folder.display());
+                }
+            }
+        }
+        found.sort();
+        let mut known = ROOMS.to_vec();
+        known.sort_unstable();
+        assert_eq!(found, known);
+    }
+
+    #[test]
+    fn cargo_tells_where_test_programs_are() {
+        let line = r#"{"reason":"compiler-artifact","package_id":"path+file:///w/services/iam#squall-iam@0.1.0","manifest_path":"/w/services/iam/Cargo.toml","target":{"kind":["lib"],"name":"squall_iam"},"profile":{"test":true},"executable":"/t/squall_iam-1"}"#;
+        let told = read_program(line.as_bytes()).expect("a program");
+        assert_eq!((told.package.as_str(), told.target.as_str()), ("squall-iam", "squall_iam"));
+        assert_eq!((told.path, told.folder), ("/t/squall_iam-1".into(), "/w/services/iam".into()));
+        let unnamed = line.replace("services/iam#squall-iam@", "squall-iam#");
+        assert_eq!(read_program(unnamed.as_bytes()).expect("a program").package, "squall-iam");
+        assert!(read_program(line.replace("\"test\":true", "\"test\":false").as_bytes()).is_none());
+    }
 
     #[test]
     fn results_of_several_programs_add_up() {

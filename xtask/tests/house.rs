@@ -24,7 +24,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("deploy", &["core/*"]),
     ("testkit", &["*"]),
     ("tests", &["*"]),
-    ("bench", &["core/*", "engines/*", "testkit"]),
+    ("bench", &["core/*", "engines/*", "sandbox", "testkit"]),
     ("examples/*", &[]),
     ("app", &["*"]),
     ("xtask", &[]),

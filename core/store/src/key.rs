@@ -60,6 +60,17 @@ impl Key {
         Key(head.into())
     }
 
+    /// `kind | resource | slot`, then the parts as [`Key::raw`] would append them: a key that is known at once is made in one
+    /// piece, of exactly the memory that it needs.
+    pub fn whole(kind: Kind, resource: u64, slot: u16, parts: &[&[u8]]) -> Key {
+        let mut bytes = Vec::with_capacity(Key::HEAD + parts.iter().map(|part| part.len()).sum::<usize>());
+        bytes.extend_from_slice(&kind.0.to_be_bytes());
+        bytes.extend_from_slice(&resource.to_be_bytes());
+        bytes.extend_from_slice(&slot.to_be_bytes());
+        parts.iter().for_each(|part| bytes.extend_from_slice(part));
+        Key(bytes.into())
+    }
+
     /// `kind | resource`: the prefix of all slots of a resource. Not a key that a row may have.
     pub fn resource_prefix(kind: Kind, resource: u64) -> Key {
         let mut head = kind.0.to_be_bytes().to_vec();
@@ -284,6 +295,12 @@ mod tests {
                 before = Some(key);
             }
         }
+    }
+
+    #[test]
+    fn a_key_in_one_piece_is_the_one_of_its_parts() {
+        assert_eq!(Key::whole(K, 9, 3, &[b"ab", b"", b"c"]), Key::new(K, 9, 3).raw(b"ab").raw(b"c"));
+        assert_eq!(Key::whole(K, 9, 3, &[]), Key::new(K, 9, 3));
     }
 
     #[test]

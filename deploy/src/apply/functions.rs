@@ -57,6 +57,7 @@ impl Deployer<'_> {
             ("MemorySize", json!(function.memory_mb)),
             ("EphemeralStorage", json!({ "Size": function.ephemeral_mb })),
             ("Environment", json!({ "Variables": environment })),
+            ("Layers", json!(self.layers_of(function))),
         ];
         fields.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()
     }
@@ -202,6 +203,7 @@ fn is_same(key: &str, wanted: &Json, now: &Json) -> bool {
     match key {
         "Description" => text(now, key) == wanted.as_str().unwrap_or_default(),
         "Environment" => texts(current.and_then(|e| e.get("Variables"))) == texts(wanted.get("Variables")),
+        "Layers" => super::layers::are_same(wanted, current.unwrap_or(&Json::Null)),
         _ => current == Some(wanted),
     }
 }

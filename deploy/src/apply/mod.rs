@@ -1,7 +1,7 @@
 //! Makes the cloud match a stack, through the AWS APIs and in the order that references need.
 //!
-//! Order: log groups, tables, role (which may name streams of tables), empty APIs (their ids may stand in variables), functions,
-//! URLs, routes, event source mappings, and last what is no longer wanted. Before the first change everything that could be refused is looked at: tables that would have to be
+//! Order: log groups, tables, role (which may name streams of tables), empty APIs (their ids may stand in variables), layers,
+//! functions, URLs, routes, event source mappings, and last what is no longer wanted. Before the first change everything that could be refused is looked at: tables that would have to be
 //! replaced, names that belong to somebody else.
 //!
 //! A second deploy changes in place: code and configuration are updated and awaited, routes are added and moved before old
@@ -9,6 +9,7 @@
 
 mod functions;
 mod http_api;
+mod layers;
 mod mappings;
 mod permissions;
 mod remove;
@@ -103,6 +104,7 @@ impl Deployer<'_> {
         if let Some(api) = &stack.http_api {
             self.http_shell(&stack.name, api).await?;
         }
+        self.layers(project).await?;
         self.functions(project, functions).await?;
         for function in &stack.functions {
             self.url(function).await?;

@@ -47,6 +47,7 @@ impl Deployer<'_> {
                 self.record.functions.retain(|f| f.name != function.name);
             }
         }
+        self.remove_layers().await?;
         for table in self.record.tables.clone() {
             if stack.tables.iter().any(|t| t.name == table.name) {
                 continue;

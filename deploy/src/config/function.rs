@@ -2,18 +2,17 @@
 
 use super::provider::{environment, retention, role_arn};
 use super::top::check_name;
-use super::{Cors, Event, InvokeConfig, Package, Payload, mapping};
+use super::{Cors, Event, InvokeConfig, Package, Payload, layer, mapping};
 use crate::error::{Error, at};
 use crate::table::Table;
 use crate::yaml::{Entry, Node, Pos, Value};
 
 const REFUSED: &[(&str, &str)] = &[
     ("image", "container images are not served"),
-    ("layers", "layers are not served yet"),
     ("vpc", "VPCs are not served"),
     ("tracing", "tracing is not served yet"),
     ("provisionedConcurrency", "provisioned concurrency is not served yet"),
-    ("snapStart", "SnapStart is not served yet"),
+    ("snapStart", "a deploy publishes no versions, which SnapStart is for"),
     ("onError", "dead-letter queues are not served yet"),
     ("fileSystemConfig", "shared file systems are not served"),
     ("kmsKeyArn", "encryption keys are not served yet"),
@@ -72,6 +71,8 @@ pub struct Function {
     pub events: Vec<Event>,
     /// `package`.
     pub package: Option<Package>,
+    /// `layers`: ARNs, or tokens for layers of this file; the provider's where nothing is said.
+    pub layers: Option<Vec<String>>,
     /// How it is called asynchronously.
     pub invoke: Option<InvokeConfig>,
 }
@@ -146,6 +147,7 @@ impl Function {
             url: table.get("url").map(|n| Url::read(n, &format!("{path}.url"))).transpose()?.flatten(),
             events: Vec::new(),
             package: table.get("package").map(|n| Package::read(n, &format!("{path}.package"), true)).transpose()?,
+            layers: layer::arns(&mut table, "layers")?,
             invoke: mapping::invoke_of(&mut table)?,
         };
         if let Some(name) = &function.name {

@@ -7,6 +7,7 @@
 mod cors;
 mod event;
 mod function;
+mod layer;
 mod mapping;
 mod package;
 mod provider;
@@ -16,6 +17,7 @@ mod top;
 pub use cors::Cors;
 pub use event::{Event, Payload};
 pub use function::{Function, Url, UrlAuth};
+pub use layer::Layer;
 pub use mapping::{InvokeConfig, Mapping};
 pub use package::Package;
 pub use provider::{HttpApi, Iam, Provider, RestApi};
@@ -24,6 +26,7 @@ pub use top::{read, read_service_name};
 
 pub(crate) use event::read as read_event;
 pub(crate) use function::default_name;
+pub(crate) use layer::{arns as read_layers, logical as layer_logical, sam as read_sam_layer};
 pub(crate) use mapping::{invoke as read_invoke, sam as read_sam_stream};
 pub(crate) use resources::{output as read_output, resource as read_resource};
 
@@ -40,6 +43,8 @@ pub struct Service {
     pub package: Package,
     /// `resources.Resources` of type `AWS::DynamoDB::Table`.
     pub tables: Vec<Table>,
+    /// `layers`.
+    pub layers: Vec<Layer>,
     /// `resources.Resources` of type `AWS::Lambda::EventSourceMapping`.
     pub mappings: Vec<Mapping>,
     /// `resources.Resources` of type `AWS::Lambda::EventInvokeConfig`.

@@ -12,7 +12,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("credentials", "credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or the data directory"),
     ("deploymentBucket", "code is uploaded to the cloud directly; remove it"),
     ("deploymentPrefix", "code is uploaded to the cloud directly; remove it"),
-    ("layers", "layers are not served yet"),
     ("vpc", "VPCs are not served"),
     ("tracing", "tracing is not served yet"),
     ("ecr", "container images are not served"),
@@ -39,7 +38,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("domain", "custom domains are not served yet"),
     ("domains", "custom domains are not served yet"),
     ("runtimeManagement", "runtimes are those of the host"),
-    ("snapStart", "SnapStart is not served yet"),
+    ("snapStart", "a deploy publishes no versions, which SnapStart is for"),
     ("provisionedConcurrency", "provisioned concurrency is not served yet"),
 ];
 
@@ -68,6 +67,8 @@ pub struct Provider {
     pub tags: Vec<(String, String)>,
     /// `stackName`.
     pub stack_name: Option<String>,
+    /// `layers` of functions that name none.
+    pub layers: Vec<String>,
 }
 
 /// The role of functions that name none.
@@ -147,6 +148,7 @@ impl Provider {
             log_retention_days: retention(&mut table)?,
             tags,
             stack_name: table.text("stackName")?,
+            layers: super::layer::arns(&mut table, "layers")?.unwrap_or_default(),
         };
         table.finish(REFUSED)?;
         Ok(provider)

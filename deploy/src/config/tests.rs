@@ -32,7 +32,7 @@ fn unknown_and_unsupported_keys_name_file_line_and_key() {
         ),
         (
             "functions:\n  f:\n    handler: a.b\n    layers: [x]",
-            "serverless.yml:7: `functions.f.layers` is not supported: layers are not served yet",
+            "serverless.yml:7: `functions.f.layers: x` must be the ARN of a layer's version, or `!Ref` a layer of this file",
         ),
         (
             "functions:\n  f:\n    handler: a.b\n    events:\n      - schedule: rate(1 minute)",

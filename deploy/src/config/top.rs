@@ -1,6 +1,6 @@
 //! The top level of serverless.yml.
 
-use super::{Function, Package, Provider, Service, resources};
+use super::{Function, Package, Provider, Service, layer, resources};
 use crate::error::{Error, at};
 use crate::table::{Table, text};
 use crate::yaml::{Node, Pos, Value};
@@ -13,7 +13,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("dashboard", "it belongs to the Serverless Dashboard; remove it"),
     ("console", "it belongs to the Serverless Dashboard; remove it"),
     ("licenseKey", "it belongs to the Serverless Dashboard; remove it"),
-    ("layers", "layers are not served yet"),
     ("build", "build the code before the deploy and package the result"),
     ("state", "it belongs to the Serverless Dashboard; remove it"),
     ("configSchema", "it belongs to plugins, which are not run"),
@@ -49,11 +48,12 @@ pub fn read(root: &Node) -> Result<Service, Error> {
             functions.push(Function::read(entry)?);
         }
     }
+    let layers = layer::read(top.get("layers"))?;
     let found = resources::read(top.get("resources"))?;
     top.finish(REFUSED)?;
     twice(&functions)?;
     let resources::Found { tables, mappings, invoke_configs, outputs } = found;
-    Ok(Service { name, provider, functions, package, tables, mappings, invoke_configs, outputs })
+    Ok(Service { name, provider, functions, package, tables, layers, mappings, invoke_configs, outputs })
 }
 
 fn service_name(top: &mut Table<'_>) -> Result<String, Error> {

@@ -26,7 +26,7 @@ use crate::yaml::Pos;
 
 pub(crate) use events::invoked;
 pub use events::{InvokeConfig, Mapping};
-pub(crate) use names::{Known, table_name};
+pub(crate) use names::{Known, logical, table_name};
 pub use project::{Project, Settings, load};
 
 /// Runtime of functions when neither they nor the provider name one (as in version 4 of the framework).
@@ -53,6 +53,8 @@ pub struct Stack {
     pub tables: Vec<Table>,
     /// Functions.
     pub functions: Vec<Function>,
+    /// Layers.
+    pub layers: Vec<Layer>,
     /// What reads streams for functions.
     pub mappings: Vec<Mapping>,
     /// How functions are called asynchronously, where it is said.
@@ -78,6 +80,7 @@ impl Stack {
             log_groups: Vec::new(),
             tables: Vec::new(),
             functions: Vec::new(),
+            layers: Vec::new(),
             mappings: Vec::new(),
             invoke_configs: Vec::new(),
             rest_api: None,
@@ -165,6 +168,27 @@ pub struct Function {
     pub tags: BTreeMap<String, String>,
     /// Its URL.
     pub url: Option<Url>,
+    /// ARNs of its layers, or tokens for those of this stack.
+    pub layers: Vec<String>,
+}
+
+/// A layer.
+#[derive(Clone, Debug, Serialize)]
+pub struct Layer {
+    /// Logical id.
+    pub logical: String,
+    /// Name.
+    pub name: String,
+    /// Description, empty for none.
+    pub description: String,
+    /// Licence.
+    pub license: Option<String>,
+    /// Runtimes that it is for.
+    pub runtimes: Vec<String>,
+    /// Architectures that it is for.
+    pub architectures: Vec<String>,
+    /// Versions stay when newer ones come and when the stack goes.
+    pub is_retained: bool,
 }
 
 /// A function URL.
@@ -263,6 +287,7 @@ pub(crate) fn expand(service: &Service, at_file: &Pos, known: &Known) -> Result<
         roles: role.into_iter().collect(),
         log_groups,
         tables,
+        layers: service.layers.iter().map(layer).collect(),
         mappings: events::mappings(service, known)?,
         invoke_configs: events::invoke_configs(service, known)?,
         functions,
@@ -355,7 +380,20 @@ fn function(service: &Service, f: &config::Function, known: &Known, default_role
             },
             cors: u.cors.clone(),
         }),
+        layers: f.layers.clone().unwrap_or_else(|| provider.layers.clone()),
     })
+}
+
+fn layer(l: &config::Layer) -> Layer {
+    Layer {
+        logical: l.logical.clone(),
+        name: l.name.clone(),
+        description: l.description.clone(),
+        license: l.license.clone(),
+        runtimes: l.runtimes.clone(),
+        architectures: l.architectures.clone(),
+        is_retained: l.is_retained,
+    }
 }
 
 fn table(t: &config::Table, known: &Known) -> Result<Table, Error> {

@@ -67,6 +67,10 @@ pub(crate) fn known(root: &Node, stage: &str, region: &str, account: &str) -> Re
         names.logical.insert(format!("{logical}LogGroup"), Named::new(&group, &[("Arn", group_arn)]));
         functions.insert(key.clone(), name);
     }
+    for entry in parts(root.get("layers")) {
+        let logical = crate::config::layer_logical(&entry.key);
+        names.logical.insert(logical.clone(), Named::new(&late(&logical), &[]));
+    }
     for entry in tables(root) {
         let written = entry.node.get("Properties").and_then(|p| p.get("TableName")).filter(|n| !n.is_null());
         let name = written.cloned().unwrap_or_else(|| Node::new(&entry.at, Value::Str(table_name(&stack, &entry.key))));
@@ -80,7 +84,7 @@ pub(crate) fn known(root: &Node, stage: &str, region: &str, account: &str) -> Re
 }
 
 /// The framework's logical id of a function's key.
-fn logical(key: &str) -> String {
+pub(crate) fn logical(key: &str) -> String {
     let spelled = key.replace('-', "Dash").replace('_', "Underscore");
     let mut chars = spelled.chars();
     chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())

@@ -39,6 +39,8 @@ pub struct Project {
     pub stack: Stack,
     /// The package of each function, in the order of `stack.functions`.
     pub code: Vec<Arc<Code>>,
+    /// The package of each layer, in the order of `stack.layers`.
+    pub layers: Vec<Arc<Code>>,
 }
 
 const FILES: &[&str] = &["serverless.yml", "serverless.yaml", "serverless.json"];
@@ -80,7 +82,8 @@ pub fn load(path: &Path, settings: &Settings) -> Result<Project, Error> {
     let service = config::read(&plain)?;
     let stack = expand(&service, &plain.at, &known)?;
     let code = package::build(&dir, &service)?;
-    Ok(Project { stack, code })
+    let layers = package::build_layers(&dir, &service)?;
+    Ok(Project { stack, code, layers })
 }
 
 fn find(path: &Path) -> Result<(PathBuf, PathBuf), Error> {
@@ -124,7 +127,8 @@ fn template(raw: &Node, dir: &Path, settings: &Settings) -> Result<Project, Erro
     stack.stage = place.stage.to_owned();
     stack.roles = read.roles;
     let code = package::build(dir, &read.service)?;
-    Ok(Project { stack, code })
+    let layers = package::build_layers(dir, &read.service)?;
+    Ok(Project { stack, code, layers })
 }
 
 fn stage(raw: &Node, scope: &Scope) -> Result<String, Error> {

@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
 
-use crate::config::{Function, Service};
+use crate::config::{Function, Layer, Service};
 use crate::error::{Error, at};
 
 /// Lambda's limit for code that is uploaded directly.
@@ -100,6 +100,24 @@ pub fn build(dir: &Path, service: &Service) -> Result<Vec<Arc<Code>>, Error> {
         out.push(code);
     }
     Ok(out)
+}
+
+/// The package of every layer, in the order of the layers.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_layers(dir: &Path, service: &Service) -> Result<Vec<Arc<Code>>, Error> {
+    let one = |layer: &Layer| {
+        let package = &layer.package;
+        if let Some(path) = &package.artifact {
+            return ready(&dir.join(path), &layer.name).map(Arc::new);
+        }
+        let root = dir.join(package.root.as_deref().unwrap_or("."));
+        let all = select::walk(&root, &layer.name)?;
+        let files = select::select(&root, &all, &package.patterns, true).map_err(|text| at(&layer.at, text))?;
+        zip(&layer.name, &files).map(Arc::new)
+    };
+    service.layers.iter().map(one).collect()
 }
 
 /// The same zip for the same files.

@@ -4,7 +4,9 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::policy::{self, Policies};
-use crate::config::{Cors, Event, Function, Package, Payload, Url, UrlAuth, read_event, read_invoke, read_sam_stream};
+use crate::config::{
+    Cors, Event, Function, Package, Payload, Url, UrlAuth, read_event, read_invoke, read_layers, read_sam_stream,
+};
 use crate::error::{Error, at};
 use crate::model::{Known, Role, invoked, lambda_trust};
 use crate::table::Table;
@@ -18,13 +20,12 @@ const REFUSED: &[(&str, &str)] = &[
     ("InlineCode", "put the code into a file"),
     ("ImageUri", "container images are not served"),
     ("ImageConfig", "container images are not served"),
-    ("Layers", "layers are not served yet"),
     ("VpcConfig", "VPCs are not served"),
     ("Tracing", "tracing is not served yet"),
     ("AutoPublishAlias", "aliases of a deploy are not served yet"),
     ("DeploymentPreference", "gradual deployments are not served"),
     ("ProvisionedConcurrencyConfig", "provisioned concurrency is not served yet"),
-    ("SnapStart", "SnapStart is not served yet"),
+    ("SnapStart", "a deploy publishes no versions, which SnapStart is for"),
     ("DeadLetterQueue", "dead-letter queues are not served yet"),
     ("KmsKeyArn", "encryption keys are not served yet"),
     ("FileSystemConfigs", "shared file systems are not served"),
@@ -127,6 +128,7 @@ pub(super) fn read(entry: &Entry, general: Option<&Node>, known: &Known) -> Resu
         url: table.get("FunctionUrlConfig").map(|n| url(n, &format!("{name}.FunctionUrlConfig"))).transpose()?,
         events: Vec::new(),
         package: Some(code(&mut table)?),
+        layers: read_layers(&mut table, "Layers")?,
         invoke: match table.get("EventInvokeConfig") {
             Some(node) => Some(read_invoke(node, &format!("{name}.EventInvokeConfig"), false)?),
             None => None,

@@ -1,7 +1,7 @@
 //! SAM templates: `template.yaml` as the same typed service that serverless.yml gives.
 //!
 //! Served: `AWS::Serverless::Function` with `Api` and `HttpApi` events on the implicit APIs and `DynamoDB` events,
-//! `AWS::Serverless::SimpleTable`, `AWS::DynamoDB::Table`, `AWS::Lambda::EventSourceMapping`, `AWS::Lambda::EventInvokeConfig`, `Parameters`, `Globals.Function` and `Outputs`. Other types and sections are refused by name.
+//! `AWS::Serverless::LayerVersion`, `AWS::Serverless::SimpleTable`, `AWS::DynamoDB::Table`, `AWS::Lambda::EventSourceMapping`, `AWS::Lambda::EventInvokeConfig`, `Parameters`, `Globals.Function` and `Outputs`. Other types and sections are refused by name.
 //! Defaults are SAM's (128 MiB, 3 s, stage `Prod`), each function gets a role of its own as SAM has it.
 //!
 //! The stack is named `<folder>-<stage>`; `Parameters` take `--param NAME=VALUE`.
@@ -20,6 +20,7 @@ use crate::yaml::{Entry, Node, Value};
 
 const TYPES: &[&str] = &[
     "AWS::Serverless::Function",
+    "AWS::Serverless::LayerVersion",
     "AWS::Serverless::SimpleTable",
     "AWS::DynamoDB::Table",
     "AWS::Lambda::EventSourceMapping",
@@ -67,7 +68,7 @@ pub(crate) fn read(root: &Node, place: &Place<'_>) -> Result<Template, Error> {
     let globals = top.get("Globals").map(|n| known.names.resolve(n)).transpose()?;
     let defaults = globals.as_ref().map(function::globals).transpose()?.flatten();
     let (mut functions, mut tables, mut roles) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut mappings, mut invoke_configs) = (Vec::new(), Vec::new());
+    let (mut mappings, mut invoke_configs, mut layers) = (Vec::new(), Vec::new(), Vec::new());
     for entry in entries(top.need("Resources")?)? {
         let node = known.names.resolve(&entry.node)?;
         let entry = Entry { node, ..entry.clone() };
@@ -77,6 +78,7 @@ pub(crate) fn read(root: &Node, place: &Place<'_>) -> Result<Template, Error> {
                 functions.push(function);
                 roles.extend(role);
             }
+            "AWS::Serverless::LayerVersion" => layers.push(config::read_sam_layer(&entry)?),
             other => {
                 let entry = if other == "AWS::Serverless::SimpleTable" { simple_table(&entry)? } else { entry };
                 match config::read_resource(&entry)? {
@@ -107,6 +109,7 @@ pub(crate) fn read(root: &Node, place: &Place<'_>) -> Result<Template, Error> {
         functions,
         package: config::Package { is_individual: true, keeps_dev_dependencies: true, ..config::Package::default() },
         tables,
+        layers,
         mappings,
         invoke_configs,
         outputs,
@@ -127,6 +130,7 @@ fn provider(stack: &str) -> Provider {
         log_retention_days: None,
         tags: Vec::new(),
         stack_name: Some(stack.to_owned()),
+        layers: Vec::new(),
     }
 }
 
@@ -184,6 +188,9 @@ fn names(root: &Node, top: &mut Table<'_>, place: &Place<'_>) -> Result<Known, E
                 let arn = format!("arn:aws:iam::{account}:role/{role}");
                 names.logical.insert(format!("{}Role", entry.key), Named::new(&role, &[("Arn", arn)]));
                 functions.insert(entry.key.clone(), name);
+            }
+            Some("AWS::Serverless::LayerVersion") => {
+                names.logical.insert(entry.key.clone(), Named::new(&late(&entry.key), &[]));
             }
             Some("AWS::Serverless::SimpleTable" | "AWS::DynamoDB::Table") => {
                 let generated = || Node::new(&entry.at, Value::Str(crate::model::table_name(&stack, &entry.key)));

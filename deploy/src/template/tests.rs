@@ -46,7 +46,7 @@ fn what_is_not_served_names_its_line() {
         ),
         (
             format!("{function}      Layers: [x]"),
-            "template.yaml:8: `Resources.F.Properties.Layers` is not supported: layers are not served yet",
+            "template.yaml:8: `Resources.F.Properties.Layers: x` must be the ARN of a layer's version, or `!Ref` a layer of this file",
         ),
         (
             format!("{function}      Memory: 1"),

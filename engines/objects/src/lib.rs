@@ -167,7 +167,11 @@ impl S3Objects {
             self.store.put(path, first.into()).await?;
             return Ok(length);
         }
-        let mut upload = parts::Upload::new(self.store.put_multipart(path).await?, PART_BYTES);
+        // A task of its own: a caller that goes away before the store has answered leaves no upload that nobody can name.
+        let (store, target) = (Arc::clone(&self.store), path.clone());
+        let begin =
+            async move { store.put_multipart(&target).await.map(|upload| parts::Upload::new(upload, PART_BYTES)) };
+        let mut upload = tokio::spawn(begin).await.map_err(io::Error::other)??;
         upload.write(first).await?;
         while let Some(chunk) = body.next().await {
             let chunk = chunk?;

@@ -28,7 +28,7 @@ const SESSION: &str = "set lock_timeout = '5s'; set statement_timeout = '15s';
 /// What helps but need not be there. All access is by key, so a statement is planned once, for an index: a plan made
 /// while a table was empty must not scan it later. Long values are compressed by the cheaper method where there is one.
 const TUNING: &str = "set enable_seqscan = off; set jit = off; set plan_cache_mode = force_generic_plan;
-  set default_toast_compression = lz4";
+  set default_toast_compression = lz4; set client_min_messages = warning";
 
 /// Parameters of a statement.
 pub(crate) type Params<'a> = Vec<Box<dyn ToSql + Sync + Send + 'a>>;

@@ -148,9 +148,11 @@ impl Lent {
 }
 
 impl Snapshots {
-    /// A connection for one statement or one snapshot.
-    pub async fn take(&self, shared: &Shared) -> std::result::Result<Lent, Trouble> {
-        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| Trouble::timed_out())?;
+    /// A connection for one statement or one snapshot; who waits too long for a place is told so.
+    pub async fn take(&self, shared: &Shared, limit: Duration) -> std::result::Result<Lent, Trouble> {
+        let Ok(Ok(place)) = tokio::time::timeout(limit, Arc::clone(&self.places).acquire_owned()).await else {
+            return Err(Trouble::Lost("other reads use all connections".into()));
+        };
         let conn = loop {
             let idle = self.idle.lock().pop();
             match idle {
@@ -208,9 +210,11 @@ impl Snapshot<'_> {
         if !self.is_one_statement {
             steps.insert(0, Step::new(BEGIN, Params::new()));
         }
-        let begin = Instant::now();
+        let (begin, patience) = (Instant::now(), self.shared.link.options.patience);
         loop {
-            let first = match self.snapshots.take(self.shared).await {
+            // A database that hangs holds every connection for a while: whoever waits for one must not wait for all.
+            let left = patience.saturating_sub(begin.elapsed());
+            let first = match self.snapshots.take(self.shared, left).await {
                 Ok(lent) => answered(lent.conn.pipeline(&steps)).await.map(|answers| (lent, answers)),
                 Err(trouble) => Err(trouble),
             };
@@ -219,9 +223,7 @@ impl Snapshot<'_> {
                     self.lent = Some(lent);
                     return Ok(answers.pop().unwrap_or_default());
                 }
-                Err(trouble) if begin.elapsed() > self.shared.link.options.patience => {
-                    return Err(trouble.unavailable());
-                }
+                Err(trouble) if begin.elapsed() >= patience => return Err(trouble.unavailable()),
                 // Nobody has seen anything yet, so it may begin anew.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             }

@@ -96,7 +96,7 @@ pub(crate) async fn migrate(link: &Link, conn: &Conn, upto: i64) -> Result<(), O
 }
 
 fn is_race(error: &Failed) -> bool {
-    [SqlState::UNIQUE_VIOLATION, SqlState::DUPLICATE_TABLE, SqlState::DUPLICATE_SCHEMA]
+    [SqlState::UNIQUE_VIOLATION, SqlState::DUPLICATE_TABLE, SqlState::DUPLICATE_SCHEMA, SqlState::DUPLICATE_OBJECT]
         .iter()
         .any(|code| error.code() == Some(code))
 }
@@ -171,4 +171,85 @@ pub(crate) async fn register(link: &Link, conn: &Conn, time: &Time) -> Result<Re
 pub(crate) async fn beat(conn: &Conn, node: &str, epoch: i64, until: i64) -> Result<bool, Failed> {
     let sql = "update nodes set until = $3 where node = $1 and epoch = $2";
     Ok(conn.execute(sql, &[&node, &epoch, &until]).await? == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Options;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    async fn connected(url: &str) -> (Link, Conn) {
+        let link = Link::new(Options::parse(url).expect("a URL")).expect("a link");
+        let conn = link.connect().await.expect("a connection");
+        (link, conn)
+    }
+
+    async fn version(conn: &Conn) -> i64 {
+        conn.query("select v from meta where k = 'schema'", &[]).await.expect("a version")[0].get(0)
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn every_step_is_made_beside_a_server_of_the_version_before() {
+        let url = tokio::task::block_in_place(squall_testkit::postgres_schema);
+        let (link, conn) = connected(&url).await;
+        migrate(&link, &conn, 1).await.expect("the first version");
+        let (_, older) = connected(&url).await;
+        let is_ending = Arc::new(AtomicBool::new(false));
+        let ending = Arc::clone(&is_ending);
+        let server = tokio::spawn(async move {
+            let mut written = 0_i64;
+            while !ending.load(Ordering::Relaxed) || written < 10 {
+                written += 1;
+                let key = written.to_be_bytes().to_vec();
+                let put = "insert into kv(k, v, ver) values($1, $1, $2)";
+                older.execute(put, &[&key, &written]).await.expect("a row");
+                let emit = "insert into heads(stream, part, seq, low, swept) values(1, 0, 1, 0, 0)
+                  on conflict (stream, part) do update set seq = heads.seq + 1";
+                older.execute(emit, &[]).await.expect("a number");
+            }
+            written
+        });
+        for upto in 2..=VERSION {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            migrate(&link, &conn, upto).await.expect("a step");
+            assert_eq!(version(&conn).await, upto);
+        }
+        is_ending.store(true, Ordering::Relaxed);
+        let written = server.await.expect("the older server goes on");
+        let rows = conn.query("select (select count(*) from kv), (select seq from heads)", &[]).await.expect("rows");
+        assert_eq!((rows[0].get::<_, i64>(0), rows[0].get::<_, i64>(1)), (written, written));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn servers_that_start_together_make_the_schema_once() {
+        let url = tokio::task::block_in_place(squall_testkit::postgres_schema);
+        let tasks: Vec<_> = (0..6)
+            .map(|_| {
+                let url = url.clone();
+                tokio::spawn(async move {
+                    let (link, conn) = connected(&url).await;
+                    migrate(&link, &conn, VERSION).await.expect("migrated");
+                    version(&conn).await
+                })
+            })
+            .collect();
+        for task in tasks {
+            assert_eq!(task.await.expect("a server"), VERSION);
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_newer_schema_is_refused_and_left_alone() {
+        let url = tokio::task::block_in_place(squall_testkit::postgres_schema);
+        let (link, conn) = connected(&url).await;
+        migrate(&link, &conn, VERSION).await.expect("migrated");
+        conn.query("update meta set v = v + 7 where k = 'schema'", &[]).await.expect("a later version");
+        let refused = migrate(&link, &conn, VERSION).await.expect_err("refused");
+        assert!(matches!(refused, OpenError::Newer { found, known, .. } if found == VERSION + 7 && known == VERSION));
+        assert!(refused.to_string().contains("upgrade the program"), "{refused}");
+        assert_eq!(version(&conn).await, VERSION + 7);
+    }
 }

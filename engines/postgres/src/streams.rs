@@ -25,7 +25,7 @@ pub(crate) async fn changes_after(
     let mut pause = Duration::from_millis(50);
     loop {
         let read = async {
-            let lent = snapshots.take(shared).await?;
+            let lent = snapshots.take(shared, shared.link.options.patience).await?;
             let page = page(&lent.conn, part, after).await;
             if !matches!(page, Err(Trouble::Lost(_))) {
                 lent.put_back();

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use squall_engine_postgres::{OpenError, Options, Postgres};
@@ -112,6 +112,8 @@ struct Proxy {
     cuts: Arc<AtomicBool>,
     /// Passes nothing on.
     holds: Arc<AtomicBool>,
+    /// Passes answers on so much later.
+    delay_ms: Arc<AtomicU64>,
 }
 
 impl Proxy {
@@ -119,14 +121,15 @@ impl Proxy {
         let folder = tempfile::Builder::new().prefix("squall-px-").tempdir_in("/tmp").expect("folder");
         let listener = UnixListener::bind(folder.path().join(".s.PGSQL.5432")).expect("socket");
         let (cuts, holds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let (cut, hold) = (Arc::clone(&cuts), Arc::clone(&holds));
+        let delay_ms = Arc::new(AtomicU64::new(0));
+        let (cut, hold, delay) = (Arc::clone(&cuts), Arc::clone(&holds), Arc::clone(&delay_ms));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let Ok(server) = UnixStream::connect(&server).await else { continue };
-                tokio::spawn(pass(client, server, Arc::clone(&cut), Arc::clone(&hold)));
+                tokio::spawn(pass(client, server, Arc::clone(&cut), Arc::clone(&hold), Arc::clone(&delay)));
             }
         });
-        Proxy { folder, cuts, holds }
+        Proxy { folder, cuts, holds, delay_ms }
     }
 
     fn url(&self) -> String {
@@ -134,7 +137,13 @@ impl Proxy {
     }
 }
 
-async fn pass(client: UnixStream, server: UnixStream, cuts: Arc<AtomicBool>, holds: Arc<AtomicBool>) {
+async fn pass(
+    client: UnixStream,
+    server: UnixStream,
+    cuts: Arc<AtomicBool>,
+    holds: Arc<AtomicBool>,
+    delay_ms: Arc<AtomicU64>,
+) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let held = Arc::clone(&holds);
@@ -143,6 +152,10 @@ async fn pass(client: UnixStream, server: UnixStream, cuts: Arc<AtomicBool>, hol
         while let Ok(len @ 1..) = from_server.read(&mut buffer).await {
             while held.load(Ordering::Relaxed) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            match delay_ms.load(Ordering::Relaxed) {
+                0 => {}
+                delay => tokio::time::sleep(Duration::from_millis(delay)).await,
             }
             if to_client.write_all(&buffer[..len]).await.is_err() {
                 return;
@@ -253,4 +266,55 @@ async fn what_cannot_be_used_is_refused_with_what_to_do() {
     again.close().await;
     let other = Postgres::open(Options::parse(&url).expect("url").node("b")).await.expect("free");
     assert!(other.get(key(0, 0)).await.expect("read").is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_do_not_wait_for_each_other_when_the_database_hangs() {
+    let server = Server::start();
+    let proxy = Proxy::start(server.socket());
+    let options = Options::parse(&proxy.url()).expect("url").patience(Duration::from_millis(500));
+    let state = Postgres::open(options).await.expect("open");
+    state.commit(Txn::new().put(key(0, 0), "v")).await.expect("put");
+    let read = |state: Postgres| tokio::spawn(async move { state.all(Key::new(ROW, 1, 0), 10).await });
+    read(state.clone()).await.expect("task").expect("read");
+    proxy.holds.store(true, Ordering::Relaxed);
+    // Some have a connection, on which nothing comes for 20 s; the others must not wait for them.
+    let reads: Vec<_> = (0..46).map(|_| read(state.clone())).collect();
+    let finished = || reads.iter().filter(|one| one.is_finished()).count();
+    while finished() < 40 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(finished() < reads.len(), "those that wait are answered before those that hang");
+    proxy.holds.store(false, Ordering::Relaxed);
+    for one in reads {
+        match one.await.expect("task") {
+            Ok(rows) => assert_eq!(rows.len(), 1),
+            Err(error) => assert!(matches!(error, Error::Unavailable(_)), "{error}"),
+        }
+    }
+    let until = Instant::now() + Duration::from_secs(60);
+    while state.all(Key::new(ROW, 1, 0), 10).await.is_err() {
+        assert!(Instant::now() < until, "reads go on by themselves");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_way_to_the_database_costs_time_and_nothing_else() {
+    let server = Server::start();
+    let proxy = Proxy::start(server.socket());
+    let state = open(&proxy.url()).await;
+    proxy.delay_ms.store(60, Ordering::Relaxed);
+    let writers = (0..64).map(|n| {
+        let state = state.clone();
+        tokio::spawn(async move {
+            for round in 0..5 {
+                state.commit(Txn::new().put(key(n, round), "v")).await.expect("put");
+                assert!(state.get(key(n, round)).await.expect("read").is_some(), "a strong read sees it");
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.expect("writer");
+    }
+    assert_eq!(state.all(Key::new(ROW, 1, 0), 1_000).await.expect("read").len(), 64 * 5);
 }

@@ -32,6 +32,9 @@ impl From<Error> for Fail {
     }
 }
 
+/// Keys of a rule up to which it is remembered where their rows lie.
+const PLACES_MAX: usize = 16;
+
 /// Result inside a batch.
 pub(crate) type Outcome<T> = std::result::Result<T, Fail>;
 
@@ -97,15 +100,20 @@ fn attempt(
             return Err(Error::Check(index).into());
         }
     }
-    let (mut muts, mut reply) = (txn.muts, None);
+    let (mut muts, mut reply, mut places) = (txn.muts, None, Vec::new());
     if let Some((keys, rule)) = txn.rule {
-        let rows = keys.iter().map(|key| row(conn, key, now)).collect::<rusqlite::Result<Vec<_>>>()?;
+        let mut rows = Vec::with_capacity(keys.len());
+        for key in &keys {
+            let (row, place) = placed(conn, key, now)?;
+            rows.push(row);
+            places.extend(place.filter(|_| keys.len() <= PLACES_MAX).map(|place| (key.clone(), place)));
+        }
         let (answer, more) = run_rule(rule.as_ref(), &keys, &rows, now)?;
         reply = Some(answer);
         muts.extend(more);
         limits::mutations(&muts)?;
     }
-    let mut run = Run { conn, now, stamp, handles: Vec::new(), removed: 0, touched, changes };
+    let mut run = Run { conn, now, stamp, handles: Vec::new(), removed: 0, touched, changes, places };
     if muts.iter().skip(1).any(is_fallible) {
         run.all_or_nothing(muts)?;
     } else {
@@ -172,6 +180,22 @@ pub(crate) fn row(conn: &Connection, key: &Key, now: Millis) -> rusqlite::Result
     Ok(record(conn, key, now)?.map(|Record { value, ver, .. }| Row { key: key.clone(), value, ver }))
 }
 
+/// A live row that a rule reads, and where it lies if it lies in `kv`: writing it then need not look for it again.
+fn placed(conn: &Connection, key: &Key, now: Millis) -> rusqlite::Result<(Option<Row>, Option<i64>)> {
+    if key.is_ix() {
+        return Ok((row(conn, key, now)?, None));
+    }
+    let mut select = conn.prepare_cached("select v, ver, exp, rowid from kv where k = ?1")?;
+    let mut rows = select.query(params![key.as_bytes()])?;
+    let Some(found) = rows.next()? else { return Ok((None, None)) };
+    let place = Some(found.get(3)?);
+    if !is_live(found.get::<_, Option<i64>>(2)?.map(Millis), now) {
+        return Ok((None, place));
+    }
+    let value = Bytes::copy_from_slice(found.get_ref(0)?.as_blob()?);
+    Ok((Some(Row { key: key.clone(), value, ver: Stamp(found.get(1)?) }), place))
+}
+
 /// Writes a row.
 pub(crate) fn put(conn: &Connection, key: &Key, value: &[u8], ver: Stamp, exp: Option<i64>) -> rusqlite::Result<()> {
     let sql = if key.is_ix() {
@@ -193,6 +217,8 @@ struct Run<'c> {
     removed: u64,
     touched: &'c mut Touched,
     changes: &'c mut Changes,
+    /// Rows of `kv` that the rule read and nothing has changed since.
+    places: Vec<(Key, i64)>,
 }
 
 impl Run<'_> {
@@ -214,13 +240,29 @@ impl Run<'_> {
 
     fn one(&mut self, mutation: Mutation) -> Outcome<()> {
         let conn = self.conn;
-        match &mutation {
-            Mutation::Put { key, .. } | Mutation::Delete(key) | Mutation::Add { key, .. } => self.changes.row(key),
-            Mutation::DeleteRange { .. } => self.changes.rows(),
-            _ => {}
-        }
+        let place = match &mutation {
+            Mutation::Put { key, .. } | Mutation::Delete(key) | Mutation::Add { key, .. } => {
+                self.changes.row(key);
+                self.place(key)
+            }
+            Mutation::DeleteRange { .. } => {
+                self.changes.rows();
+                self.places.clear();
+                None
+            }
+            _ => None,
+        };
         match mutation {
-            Mutation::Put { key, value, expires } => put(conn, &key, &value, self.stamp, expires.map(|at| at.0))?,
+            Mutation::Put { key, value, expires } => {
+                let expires = expires.map(|at| at.0);
+                match place {
+                    Some(place) => conn
+                        .prepare_cached("update kv set v = ?2, ver = ?3, exp = ?4 where rowid = ?1")?
+                        .execute(params![place, &value[..], self.stamp.0, expires])
+                        .map(drop)?,
+                    None => put(conn, &key, &value, self.stamp, expires)?,
+                }
+            }
             Mutation::Delete(key) => {
                 let sql = if key.is_ix() { "delete from ix where k = ?1" } else { "delete from kv where k = ?1" };
                 conn.prepare_cached(sql)?.execute(params![key.as_bytes()])?;
@@ -245,6 +287,13 @@ impl Run<'_> {
             Mutation::Trim { part, upto } => streams::trim(conn, part, upto)?,
         }
         Ok(())
+    }
+
+    /// Where a row lies that is changed now; it is not known any more afterwards, however often the rule named the key.
+    fn place(&mut self, key: &Key) -> Option<i64> {
+        let found = self.places.iter().find(|(known, _)| known == key)?.1;
+        self.places.retain(|(known, _)| known != key);
+        Some(found)
     }
 
     fn add(&mut self, key: Key, delta: i64, min: i64, max: i64) -> Outcome<()> {

@@ -3,7 +3,12 @@
 //! A passive checkpoint runs beside the committer, but a log that is written all the time is never copied to its end,
 //! and so never begins anew. So the keeper copies in passes, each of which only finds what was written during the
 //! previous one; when little is left and the log is long, it asks the committer to do the rest between two batches.
+//!
+//! SQLite syncs the file only when a checkpoint reaches the log's end, which is the committer's part: it would sync for
+//! everybody while everybody waits (165 ms after 24,576 pages, a quarter of the time under full load). So the keeper
+//! syncs what it has copied.
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -21,10 +26,10 @@ use crate::inbox::{Inbox, Job};
 const SOFT_PAGES: i32 = 24_576;
 /// Pages in the log after which the committer is asked to end it.
 const HARD_PAGES: i64 = SOFT_PAGES as i64;
-/// Pages left that are quick enough to copy between two batches.
-const REST_PAGES: i64 = 1_024;
+/// Pages that are quick enough to copy and sync between two batches.
+const REST_PAGES: i64 = 1_536;
 /// Passes of one checkpoint.
-const PASSES: usize = 4;
+const PASSES: usize = 6;
 /// Time between two sweeps, and between two checkpoints of a quiet state.
 const TICK: Duration = Duration::from_secs(10);
 
@@ -75,7 +80,9 @@ impl Keeper {
     }
 
     /// The thread.
-    pub fn run(self: Arc<Keeper>, path: &Path, inbox: &Inbox) {
+    ///
+    /// `file` is the state's; whoever closes it must close it after all connections, because that takes their locks away.
+    pub fn run(self: Arc<Keeper>, path: &Path, file: &File, inbox: &Inbox) {
         let mut conn = None;
         let mut tick = Instant::now() + TICK;
         while self.wait(tick) {
@@ -87,7 +94,7 @@ impl Keeper {
                 Some(conn) => Ok(conn),
                 None => open(path),
             };
-            match done.and_then(|open| copy(&open).map(|log| (open, log))) {
+            match done.and_then(|open| copy(&open, file).map(|log| (open, log))) {
                 Ok((open, log)) => {
                     conn = Some(open);
                     if log >= HARD_PAGES {
@@ -106,14 +113,20 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     Ok(conn)
 }
 
-/// Copies the log in passes; gives its length.
-fn copy(conn: &Connection) -> rusqlite::Result<i64> {
-    let mut pages = 0;
+/// Copies the log in passes and syncs the file after each but a last short one; gives the log's length.
+fn copy(conn: &Connection, file: &File) -> rusqlite::Result<i64> {
+    let (mut pages, mut before) = (0, 0);
     for _ in 0..PASSES {
         let (_, log, copied) = checkpoint(conn, "passive")?;
         pages = log;
-        if log - copied < REST_PAGES {
+        // A log that began anew meanwhile is a short one.
+        if copied - before < REST_PAGES {
             break;
+        }
+        before = copied;
+        if let Err(error) = file.sync_data() {
+            // Whoever ends the log syncs again, on a descriptor of its own, and meets the error too.
+            tracing::error!(%error, "sync the state file");
         }
     }
     Ok(pages)

@@ -21,6 +21,7 @@ mod schema;
 mod streams;
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -66,6 +67,8 @@ struct Inner {
     long: Pool,
     cache: Arc<Cache>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// What the keeper syncs. Closing it ends the locks of all connections to the file, so it is closed after them.
+    _file: Arc<File>,
     /// Released last, after the threads have ended.
     _lock: Mutex<Connection>,
 }
@@ -80,6 +83,7 @@ impl Sqlite {
         let path = schema::file(dir);
         let conn = schema::writer(&path)?;
         let stamp = schema::first_stamp(&conn, clock.now()).map_err(OpenError::sqlite(&path))?;
+        let file = Arc::new(File::open(&path).map_err(OpenError::io("open", &path))?);
         let (inbox, keeper) = (Arc::new(Inbox::default()), Arc::new(Keeper::default()));
         let parts = Arc::new(Signals::default());
         let cache = Arc::new(Cache::default());
@@ -99,13 +103,15 @@ impl Sqlite {
         let threads = vec![
             spawn("state-keep", &path, {
                 let (path, inbox, keeper) = (path.clone(), Arc::clone(&inbox), Arc::clone(&keeper));
-                move || keeper.run(&path, &inbox)
+                let file = Arc::clone(&file);
+                move || keeper.run(&path, &file, &inbox)
             })?,
             spawn("state-commit", &path, move || committer.run())?,
         ];
         let (quick, long) = (Pool::new(&path, READERS), Pool::new(&path, READERS));
         let (threads, _lock) = (Mutex::new(threads), Mutex::new(lock));
-        Ok(Sqlite(Arc::new(Inner { path, clock, inbox, keeper, parts, quick, long, cache, threads, _lock })))
+        let _file = file;
+        Ok(Sqlite(Arc::new(Inner { path, clock, inbox, keeper, parts, quick, long, cache, threads, _file, _lock })))
     }
 
     /// Writes a consistent copy of the live state to a new file; commits go on meanwhile.

@@ -84,7 +84,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> OpenError {
+    pub(crate) fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> OpenError {
         let path = path.to_owned();
         move |source| OpenError::Io { doing, path, source }
     }

@@ -33,7 +33,7 @@ async fn readers_never_go_back() {
                     let n = turn % KEYS;
                     let least = acknowledged[n as usize].load(Ordering::SeqCst).max(seen[n as usize]);
                     // Points come from memory, ranges from the file: neither may be behind the other.
-                    let row = if (turn / KEYS + reader) % 3 == 0 {
+                    let row = if (turn / KEYS + reader).is_multiple_of(3) {
                         state.range(Range::prefix(&key(n))).await.expect("read").rows.pop()
                     } else {
                         state.get(key(n)).await.expect("read")
@@ -78,4 +78,33 @@ async fn removed_ranges_and_rows_are_gone() {
     for n in 0..9 {
         assert_eq!(state.get(key(n)).await.expect("read").is_some(), n >= 5, "{n}");
     }
+}
+
+#[tokio::test]
+async fn a_rule_may_write_its_rows_again_and_again() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let state = Sqlite::open(dir.path(), Arc::new(SystemClock)).expect("open");
+    let put = |key: Key, n: u64| Mutation::Put { key, value: envelope::seal(&n.to_be_bytes()), expires: None };
+    state.commit((0..4).fold(Txn::new(), |txn, n| txn.mutation(put(key(n), n)))).await.expect("commit");
+    // The rule reads rows 0 to 4 (the last is absent), row 1 twice; row 3 is removed by the same transaction before it writes.
+    let txn = Txn::new().mutation(Mutation::Delete(key(3))).rule(
+        (0..5).chain([1]).map(key).collect::<Vec<_>>(),
+        move |_, out: &mut Vec<Mutation>| {
+            out.push(put(key(0), 10));
+            out.push(put(key(0), 20));
+            out.push(Mutation::Delete(key(1)));
+            out.push(put(key(1), 11));
+            out.push(Mutation::DeleteRange { from: key(2), to: key(3), limit: 10 });
+            out.push(put(key(2), 12));
+            out.push(put(key(3), 13));
+            out.push(put(key(4), 14));
+            Ok::<(), ()>(())
+        },
+    );
+    state.commit(txn).await.expect("commit");
+    for (n, expected) in [20, 11, 12, 13, 14].into_iter().enumerate() {
+        let row = state.get(key(n as u64)).await.expect("read").expect("a row");
+        assert_eq!(number(&row.value), expected, "row {n}");
+    }
+    assert_eq!(state.range(Range::prefix(&Key::new(Kind::kv(0x7f, 1), 1, 0))).await.expect("read").rows.len(), 5);
 }

@@ -157,22 +157,40 @@ function stage(events) {
 }
 
 /** Runs the client from the first connection on, as every worker will. */
-async function rehearseClient(main, forget, file) {
+async function rehearseClient(main, file, events) {
   const { env } = process;
-  const server = await stage(['{}', '{"fails":true}', '{"again":[1,"2",null]}']);
+  const server = await stage(events);
   const kept = { ...console };
   env.AWS_LAMBDA_RUNTIME_API = `127.0.0.1:${server.address().port}`;
   env._HANDLER = file;
   env.LAMBDA_TASK_ROOT = __dirname;
   const played = new Promise((resolve) => server.once('played', resolve));
   main();
-  const end = await played;
+  return { server, kept, end: await played };
+}
+
+/** Leaves nothing of a rehearsal behind. */
+async function clear({ server, kept, end }, forget) {
+  const { env } = process;
   const closed = new Promise((resolve) => server.close(resolve));
   end();
   forget();
   await closed;
   Object.assign(console, kept);
   for (const name of ['AWS_LAMBDA_RUNTIME_API', '_HANDLER', 'LAMBDA_TASK_ROOT', '_X_AMZN_TRACE_ID']) delete env[name];
+}
+
+/** In a fork that no function will have: does what most of them do, and reports which pages of memory that took. */
+async function practise(addon, main, loaded) {
+  adopt(addon, ['node', '--max-old-space-size=115', '--max-semi-space-size=6', 'bootstrap.cjs']);
+  // As in `untouched`: root has no home here, and a worker's user has.
+  process.env.HOME = '/home/sbx_user1051';
+  if (loaded.includes('@aws-sdk/client-dynamodb')) {
+    const { DynamoDBClient } = createRequire(path.join(SDK, 'x.js'))('@aws-sdk/client-dynamodb');
+    new DynamoDBClient({});
+  }
+  await rehearseClient(main, 'rehearsal.handler', ['{}', '{"again":[1,"2",null]}']);
+  addon.rehearsed();
 }
 
 /** Becomes the zygote; `main` runs in each worker. */
@@ -188,7 +206,7 @@ async function serve(main, forget, wanted) {
     const told = await untouched(async () => {
       const told = await preload(wanted);
       addon.loopback();
-      await rehearseClient(main, forget, 'rehearsal.handler');
+      await clear(await rehearseClient(main, 'rehearsal.handler', ['{}', '{"fails":true}', '{"again":[1,"2",null]}']), forget);
       return told;
     });
     const text = JSON.stringify({ version: process.version, ...told });
@@ -196,7 +214,9 @@ async function serve(main, forget, wanted) {
     setImmediate(() => {
       try {
         collect();
-        adopt(addon, addon.serve(text, draw));
+        const args = addon.serve(text, draw);
+        if (args.length === 0) return void practise(addon, main, told.loaded).catch(() => addon.exit(1));
+        adopt(addon, args);
       } catch (error) {
         refuse(error);
       }

@@ -423,9 +423,20 @@ class State:
     request_id = None
 
 
+def unusable(reason):
+    """The snapshot that this process was to become is of no use: it starts as others do."""
+    Client(os.environ["AWS_LAMBDA_RUNTIME_API"]).post("snapshot/unusable", reason.encode("utf-8", "replace"))
+
+
 def main(state=None):
     """Runs the function; a zygote's fork comes with the state that its logging knows already."""
     env = os.environ
+    order = env.pop("_SQUALL_SNAPSHOT", None)
+    if order == "restore":
+        # It could not be made of its snapshot.
+        env["AWS_LAMBDA_INITIALIZATION_TYPE"] = "on-demand"
+    makes_snapshot = order == "make"
+    given = dict(os.environb) if makes_snapshot else None
     set_path(env, *(sys.argv[1:3] if len(sys.argv) > 2 else ("/opt", "")))
     sys.argv[1:] = []
     builtins.exit, builtins.quit = Quitter("exit"), Quitter("quit")
@@ -443,6 +454,10 @@ def main(state=None):
         flush()
         client.post("init/error", dumps(fields).encode("utf-8", "backslashreplace"), fields["errorType"])
         sys.exit(1)
+    if makes_snapshot:
+        import _squall_snapshot
+
+        client = _squall_snapshot.take(sys.modules[__name__], client, given)
     client.sock.sendall(client.get_next)
     while True:
         _, headers, body = client.read()

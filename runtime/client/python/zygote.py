@@ -1,4 +1,5 @@
-"""Holds a started interpreter of which the instances are forks: `python -s -S zygote.py SDK_FOLDER`.
+"""Holds a started interpreter of which the instances are forks: `python -s -S zygote.py SDK_FOLDER`, or `zygote.py --bare` for
+functions with snapshots, whose forks load everything themselves.
 
 Loads the runtime client and the SDK, never a function's code, and goes on in each fork where bootstrap.py would begin. What the
 forks find loaded must be what they would load themselves: nothing is read from /var/task or /opt, and nothing that depends
@@ -38,7 +39,83 @@ def preload(sdk):
             sys.path.remove(sdk)
 
 
-def serve(ready):
+# --- The rehearsal: a fork does once what every worker will do, and tells which pages of memory that took.
+
+
+def open_stage():
+    """Serves two events as the platform would, in a process of its own: its number, and its address."""
+    import fcntl
+    import socket
+    import struct
+
+    up = struct.pack("16sH22x", b"lo", 1 | 64)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        fcntl.ioctl(any_socket, 0x8914, up)  # SIOCSIFFLAGS
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(1)
+    address = "127.0.0.1:%d" % listener.getsockname()[1]
+    pid = os.fork()
+    if pid:
+        listener.close()
+        return pid, address
+    try:
+        import signal
+
+        signal.alarm(20)
+        connection = listener.accept()[0]
+        for body in (b'{"n": 1}', b'{"last": true}'):
+            text = b""
+            while b"/invocation/next " not in text:
+                text += connection.recv(65536) or os._exit(1)
+            accepted = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n" if text.startswith(b"POST") else b""
+            head = "HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 1\r\nLambda-Runtime-Trace-Id: 1\r\n"
+            head += "Lambda-Runtime-Deadline-Ms: %d\r\nContent-Length: %d\r\n\r\n" % (time.time() * 1000, len(body))
+            connection.sendall(accepted + head.encode() + body)
+        connection.recv(1)
+    finally:
+        os._exit(0)
+
+
+def rehearsal_payload(address, sdk):
+    env = {name: os.environ.get(name, "") for name in ("PATH", "LANG", "TZ", "LD_LIBRARY_PATH", "PYTHONPATH")}
+    env.update({name: os.environ[name] for name in os.environ if name.startswith("AWS_")})
+    env.update({name: "none" for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")})
+    env.update(AWS_LAMBDA_RUNTIME_API=address, LAMBDA_TASK_ROOT="/var/runtime", _HANDLER="_squall_rehearsal.handler")
+    strings = ["python", "/var/runtime/bootstrap.py", "/opt", sdk]
+    sizes = len(strings).to_bytes(4, "little") + len(env).to_bytes(4, "little")
+    strings += ["%s=%s" % pair for pair in env.items()]
+    return sizes + b"".join(os.fsencode(text) + b"\0" for text in strings)
+
+
+def rehearse(library, state, sdk):
+    """Without it, or where it fails, workers get their pages one by one."""
+    import ctypes
+
+    before, after = ctypes.pythonapi.PyOS_BeforeFork, ctypes.pythonapi.PyOS_AfterFork_Child
+    try:
+        stage, address = open_stage()
+    except OSError:
+        return
+    before()
+    if library.squall_zygote_rehearse():
+        after()
+        try:
+            become(rehearsal_payload(address, sdk))
+            runtime.main(state)
+        finally:
+            os._exit(1)
+    ctypes.pythonapi.PyOS_AfterFork_Parent()
+    os.waitpid(stage, 0)
+
+
+def report():
+    import ctypes
+
+    ctypes.PyDLL(LIBRARY).squall_zygote_rehearsed()
+
+
+def serve(ready, state, sdk):
     """The payload of the worker that this process has become; in the zygote it never returns."""
     import ctypes
 
@@ -50,6 +127,8 @@ def serve(ready):
     gc.collect()
     # What lives now is not looked at again: a collection would copy every page of it.
     gc.freeze()
+    if sdk != "--bare":
+        rehearse(library, state, sdk)
     before()
     at = library.squall_zygote_serve(CONTROL, ready, None, ctypes.byref(length))
     after()
@@ -100,19 +179,29 @@ def main():
         import ctypes  # noqa: F401
     except ImportError as error:
         refuse("this Python has no ctypes: %s" % error)
+    is_bare = sdk == "--bare"
+    if is_bare:
+        import _squall_snapshot as snapshot
+
+        if not snapshot.reserve():
+            refuse("there are no snapshots on this machine")
     state = runtime.State()
     before = set(sys.modules)
     sys.meta_path.insert(0, runtime.LoggingHook(state))
     try:
-        preload(sdk)
+        if not is_bare:
+            preload(sdk)
     except Exception as error:
         refuse("%s: %s" % (type(error).__name__, error))
     if "threading" in sys.modules and sys.modules["threading"].active_count() > 1:
         refuse("the SDK has started a thread")
     # A function's own module of such a name would have come first.
     names = {name.partition(".")[0] for name in set(sys.modules) - before}
-    payload = serve(" ".join(sorted(names)).encode())
+    payload = serve(" ".join(sorted(names)).encode(), state, sdk)
+    unusable = snapshot.restore(payload) if is_bare and snapshot.is_wanted(payload) else None
     become(payload)
+    if unusable is not None:
+        runtime.unusable(unusable)
     runtime.main(state)
 
 

@@ -110,6 +110,10 @@ impl Link {
     ) -> Result<(), String> {
         let (opened, wait) = oneshot::channel();
         self.shared.opens.lock().insert(id, opened);
+        if self.is_gone() {
+            // Its last listener may have cleared the list before this was in it.
+            self.shared.opens.lock().remove(&id);
+        }
         self.ask(&Ask::Open { environment: id, file, memory_bytes, env });
         match wait.await {
             Ok(None) => Ok(()),
@@ -129,6 +133,10 @@ impl Link {
         let call = self.last_call.fetch_add(1, Ordering::Relaxed) + 1;
         let (done, wait) = oneshot::channel();
         self.shared.calls.lock().insert(call, Waiting { instance: instance.clone(), done });
+        if self.is_gone() {
+            // Cleared before this was in it: it is answered as a call that the end has met.
+            self.shared.calls.lock().remove(&call);
+        }
         let timeout_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
         self.ask(&Ask::Call { call, environment: instance.id, timeout_ms, env, event });
         Calling { link: self.clone(), call, done: wait }

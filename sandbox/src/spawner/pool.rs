@@ -28,9 +28,10 @@ const WAITING_MAX: usize = 10_000;
 const RETRY_MS: i32 = 5;
 /// How often a zygote is looked at that was asked for a fork.
 const WATCH_MS: i32 = 500;
-/// The pool is filled up this long after the last spawn, unless it is half empty: mount and network namespaces are made
-/// under locks of the whole kernel, and filling at once made the very spawn that emptied it twice as slow.
-const REFILL_DELAY: Duration = Duration::from_millis(5);
+/// The pool is filled up this long after the last spawn, unless three quarters of it are gone: preparing and forking take several
+/// times the CPU of a first call, and mount and network namespaces are made under locks of the whole kernel. Filling at once
+/// made the very spawn that emptied it, and every next one of a row, several times slower.
+const REFILL_DELAY: Duration = Duration::from_millis(40);
 
 /// Tokens: number of a cell or zygote times eight, plus which of its descriptors.
 const SERVER: u64 = 0;
@@ -91,13 +92,14 @@ impl Pool {
     pub(super) fn run(mut self) -> io::Result<()> {
         let mut serving = true;
         while serving {
-            let is_delayed = self.refill();
+            let delay = self.refill();
             self.tell_stats();
             let is_watching = self.watch_zygotes();
-            let timeout_ms = match self.janitor.flush() || is_delayed {
-                true => RETRY_MS,
-                false if is_watching => WATCH_MS,
-                false => -1,
+            let timeout_ms = match delay {
+                _ if self.janitor.flush() => RETRY_MS,
+                Some(delay) => delay.as_millis() as i32 + 1,
+                None if is_watching => WATCH_MS,
+                None => -1,
             };
             for token in self.poll.wait(timeout_ms)? {
                 let number = token >> KIND_BITS;
@@ -204,8 +206,8 @@ impl Pool {
         Ok(())
     }
 
-    /// Starts preparing what requests wait for, then what the pool lacks; true if that should wait a little.
-    fn refill(&mut self) -> bool {
+    /// Starts preparing what requests wait for, then what the pool lacks; for how long that should wait, if it should.
+    fn refill(&mut self) -> Option<Duration> {
         let mut preparing: Vec<u64> =
             self.cells.values().filter(|c| c.phase == Phase::Preparing).map(|c| c.tmp_bytes).collect();
         let mut wanted = Vec::new();
@@ -219,15 +221,17 @@ impl Pool {
                 break;
             }
         }
-        let mut is_delayed = false;
+        let mut delay = None;
         if self.waiting.is_empty() && !self.is_failing {
             let stocked: usize = self.zygotes.values().map(|z| z.stock).sum();
             let have = self.ready.len() + preparing.len();
             let target = self.target + stocked;
             let lacking = target.saturating_sub(have);
-            is_delayed = lacking > 0 && have > target / 2 && self.last_given.elapsed() < REFILL_DELAY;
-            wanted.resize(if is_delayed { 0 } else { lacking }, USUAL_TMP_BYTES);
-            if !is_delayed {
+            let rest = REFILL_DELAY.saturating_sub(self.last_given.elapsed());
+            let is_lacking = lacking > 0 || !self.stock_lacking().is_empty();
+            delay = Some(rest).filter(|rest| is_lacking && have > target / 4 && !rest.is_zero());
+            if delay.is_none() {
+                wanted.resize(lacking, USUAL_TMP_BYTES);
                 self.fill_stock();
             }
         }
@@ -242,7 +246,7 @@ impl Pool {
                 break;
             }
         }
-        is_delayed
+        delay
     }
 
     /// Changes how many sandboxes without a fork are kept ready.
@@ -319,6 +323,11 @@ impl Pool {
         }
         self.ready.push_back(number);
         self.dispatch();
+        // Begun when more were wanted.
+        let stocked: usize = self.zygotes.values().map(|z| z.stock).sum();
+        if self.waiting.is_empty() && self.ready.len() > self.target + stocked && self.ready.contains(&number) {
+            self.on_broken(number, Phase::Ready, String::new());
+        }
     }
 
     fn on_started(&mut self, number: u64, seq: u64) {
@@ -369,6 +378,8 @@ impl Pool {
     fn on_death(&mut self, number: u64) {
         // What the stage said last comes first, whatever the order of the events.
         self.on_ctl(number);
+        // The zygote is done with it, whatever came of the fork: nothing of the sandbox lives any more.
+        self.fork_over(number);
         let Some(cell) = self.cells.remove(&number) else { return };
         self.ready.retain(|n| *n != number);
         self.poll.remove(cell.pidfd.as_fd());
@@ -385,12 +396,17 @@ impl Pool {
 
     /// Memory ran out (cgroup v1): the kernel kills one process, we all of them.
     fn on_oom(&mut self, number: u64) {
+        let is_forking = self.is_forking(number);
         let Some(cell) = self.cells.get_mut(&number) else { return };
         if let Some(watch) = cell.oom_watch.take() {
             self.poll.remove(watch.as_fd());
         }
         // The removal of the cgroup wakes the watch too, but then the cell is gone.
         cell.oom = true;
+        let phase = cell.phase;
+        if is_forking {
+            return self.on_broken(number, phase, "out of memory before the program ran".into());
+        }
         cell.kill();
     }
 

@@ -72,7 +72,7 @@ pub fn definitions() -> Key {
 
 /// Where an item is.
 pub fn item(table: u64, key: &KeyBytes) -> Key {
-    Rows::Table(table).partition(&key.hash).raw(&key.range)
+    Key::whole(ITEM, table, slot(&key.hash), &[&key.hash, &key.range])
 }
 
 /// Where an index keeps an item: `key` is the index's, `primary` the table's, `place` the service's for the item.
@@ -190,7 +190,7 @@ pub fn moved(row: &Key, table: u64) -> Key {
 
 /// Where it is marked that a restore has undone the changes of an item.
 pub fn undone(id: u64, primary: &KeyBytes) -> Key {
-    Key::new(UNDONE, id, slot(&primary.hash)).raw(&primary_hash(primary))
+    Key::whole(UNDONE, id, slot(&primary.hash), &[&primary_hash(primary)])
 }
 
 /// Where a transaction's token is remembered.
@@ -217,7 +217,7 @@ impl Rows {
     /// The prefix of the rows with one partition key.
     pub fn partition(self, hash: &HashBytes) -> Key {
         let (kind, id) = self.kind();
-        Key::new(kind, id, slot(hash)).raw(hash)
+        Key::whole(kind, id, slot(hash), &[hash])
     }
 
     /// The rows of one part of `total`, in key order.
@@ -232,7 +232,7 @@ impl Rows {
     /// A table's whole key, or all that an index row's key has before the primary key's hash.
     fn element(self, hash: &HashBytes, range: &[u8]) -> Key {
         match self {
-            Rows::Table(_) => self.partition(hash).raw(range),
+            Rows::Table(id) => Key::whole(ITEM, id, slot(hash), &[hash, range]),
             _ => self.partition(hash).text(range),
         }
     }
@@ -283,7 +283,7 @@ impl Rows {
     /// The prefix of the elements whose sort key begins so.
     fn begun(self, hash: &HashBytes, prefix: &[u8]) -> Key {
         match self {
-            Rows::Table(_) => self.partition(hash).raw(prefix),
+            Rows::Table(id) => Key::whole(ITEM, id, slot(hash), &[hash, prefix]),
             _ => {
                 let whole = self.partition(hash).text(prefix);
                 // Without the two bytes that end the text.

@@ -48,15 +48,20 @@ impl Fields {
         u16::try_from(at).ok()
     }
 
+    /// Where a member is among those that are present: few, so that looking through them is shorter than through the shape.
+    fn position(&self, name: &str) -> Option<usize> {
+        let known = self.shape.members();
+        self.members.iter().position(|(m, _)| known.get(usize::from(*m)).is_some_and(|k| k.name == name))
+    }
+
     /// Whether the member is present.
     pub fn has(&self, name: &str) -> bool {
-        self.index(name).is_some_and(|i| self.members.iter().any(|(m, _)| *m == i))
+        self.position(name).is_some()
     }
 
     /// Takes a member.
     pub fn take(&mut self, name: &str) -> Option<Wire> {
-        let index = self.index(name)?;
-        let at = self.members.iter().position(|(m, _)| *m == index)?;
+        let at = self.position(name)?;
         Some(self.members.swap_remove(at).1)
     }
 

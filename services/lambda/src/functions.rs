@@ -65,10 +65,16 @@ impl Lambda {
         match &v.state {
             Phase::Done => {}
             // A version that was published with an update shows its state for a moment; its package is there already.
-            Phase::Pending if v.version != LATEST && record.latest.state == Phase::Done => {}
+            Phase::Pending if v.version != LATEST && record.latest.state == Phase::Done && !v.snap_start => {}
             Phase::Pending => return Err(not_now("Pending")),
             Phase::Failed(..) => return Err(not_now("Failed")),
         }
+        self.function(entry, v).await
+    }
+
+    /// The same, whatever its state.
+    pub(crate) async fn function(&self, entry: &Entry, v: &Version) -> Result<Arc<Function>, Error> {
+        let record = &entry.record;
         let key = (record.region.clone(), record.name.clone(), v.version.clone());
         // A published version never changes, so its instances live on when `$LATEST` changes; a namesake of a deleted one differs.
         let revision = if v.version == LATEST { record.revision } else { own_number(&v.revision_id) };
@@ -103,6 +109,7 @@ impl Lambda {
                 .json_log
                 .as_ref()
                 .map(|j| JsonLog { application: j.application.clone(), system: j.system.clone() }),
+            snap_start: v.snap_start && v.version != LATEST,
             reserved_concurrency: record.reserved,
             keep: Some(Arc::new((code, opt))),
         });

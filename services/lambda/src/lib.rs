@@ -27,6 +27,7 @@ mod provisioned;
 mod registry;
 mod room;
 mod rules;
+mod snap_start;
 mod tables;
 #[cfg(test)]
 mod tests;

@@ -84,6 +84,12 @@ pub struct Version {
     /// Layers, in the order in which they lie over each other.
     #[serde(default)]
     pub layers: Vec<LayerRef>,
+    /// Environments of published versions are made of snapshots.
+    #[serde(default)]
+    pub snap_start: bool,
+    /// This version has one.
+    #[serde(default)]
+    pub is_optimized: bool,
     /// Revision id that the API shows.
     pub revision_id: String,
     /// Milliseconds since the epoch.

@@ -30,6 +30,7 @@ pub struct Lambda {
     pub(crate) downloads: Downloads,
     pub(crate) mappings: Mappings,
     pub(crate) layers: Layers,
+    pub(crate) snapshots: crate::snap_start::Making,
     /// What runs event source mappings; connected once it is there.
     pub(crate) sources: OnceLock<Arc<dyn EventSources>>,
     /// Itself, for background work that operations start.
@@ -63,6 +64,7 @@ impl Lambda {
             downloads,
             mappings,
             layers,
+            snapshots: Default::default(),
             sources: OnceLock::new(),
             me: me.clone(),
         });

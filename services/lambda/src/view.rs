@@ -80,8 +80,8 @@ pub fn configuration(
         architectures: Some(vec![v.architecture.clone()]),
         ephemeral_storage: i32::try_from(v.tmp_mb).ok().map(|size| api::EphemeralStorage { size }),
         snap_start: Some(api::SnapStartResponse {
-            apply_on: Some("None".to_owned()),
-            optimization_status: Some("Off".to_owned()),
+            apply_on: Some(if v.snap_start { "PublishedVersions" } else { "None" }.to_owned()),
+            optimization_status: Some(if v.is_optimized { "On" } else { "Off" }.to_owned()),
         }),
         runtime_version_config: Some(api::RuntimeVersionConfig {
             runtime_version_arn: Some(runtime_version(&record.region, &v.runtime)),

@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::events;
 use crate::model::{Phase, Version};
 use crate::room::Lambda;
-use crate::view;
+use crate::{snap_start, view};
 use squall_runtime::SdkState;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +23,7 @@ pub fn start(room: &Arc<Lambda>) {
         if latest.state == Phase::Pending || latest.update == Phase::Pending {
             finish(room, &entry.record.region, &entry.record.name);
         }
+        snap_start::finish(room, &entry.record.region, &entry.record.name);
     }
     tokio::spawn(events::run_events(Arc::downgrade(room)));
 }
@@ -81,6 +82,8 @@ async fn finish_now(room: &Lambda, region: &str, name: &str) -> Result<(), Error
             }
             // A version that was published while the function was being made waits for the same package.
             let waiting = before.versions.values().filter(|v| v.state == Phase::Pending);
+            // With SnapStart it waits for its snapshot too.
+            let waiting = waiting.filter(|v| !v.snap_start || phase != Phase::Done);
             extra.amend = waiting.map(|v| Version { state: phase.clone(), ..Version::clone(v) }).collect();
             Ok(true)
         })
@@ -88,6 +91,7 @@ async fn finish_now(room: &Lambda, region: &str, name: &str) -> Result<(), Error
     if changed {
         let arn = view::arn(room.deps.account.as_str(), &entry.record, None);
         room.runtime.retire(&arn, Some(revision));
+        snap_start::finish(room, region, name);
     }
     Ok(())
 }

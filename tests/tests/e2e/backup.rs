@@ -4,6 +4,7 @@ use crate::load::{Customer, Writer, zip};
 use serde_json::json;
 use squall_testkit::{Options, Server, python, run};
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -43,12 +44,15 @@ fn a_backup_of_a_live_system_is_a_consistent_cut() {
     let shown = file.display().to_string();
     let made = server.squall(&["backup", &shown, "--json"]).json();
     assert_eq!(made["bytes"], fs::metadata(&file).expect("the file").len());
+    let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+    assert_eq!(mode(&file), 0o600, "it holds root's credentials");
     server.squall(&["backup", &shown]).fails(&["never written over"]);
     let written: Vec<_> = writers.into_iter().map(Writer::end).collect();
 
     let data = server.scratch().join("restored");
     let restored = server.squall(&["restore", &shown, "--data", &data.display().to_string()]).ok();
     assert!(restored.contains("restored into"), "{restored}");
+    assert_eq!(mode(&data), 0o700, "as `up` makes it");
     for used in [&data, &server.data()] {
         server.squall(&["restore", &shown, "--data", &used.display().to_string()]).fails(&["not empty"]);
     }

@@ -61,15 +61,15 @@ impl Caller {
     }
 }
 
-fn durable() -> Postgres {
+pub fn durable() -> Postgres {
     Postgres::start_with(PostgresOptions { is_durable: true, ..PostgresOptions::default() })
 }
 
-fn on(database: &Postgres) -> Server {
+pub fn on(database: &Postgres) -> Server {
     Server::start_with(Options { state: Some(database.url("squall")), ..Options::default() })
 }
 
-fn furnish(customer: &Customer) {
+pub fn furnish(customer: &Customer) {
     customer.make_table("items");
     let role = customer.make_role("r");
     let code = zip("index.py", "def handler(e, c):\n    return e\n");
@@ -79,7 +79,7 @@ fn furnish(customer: &Customer) {
 }
 
 /// Runs writers and a caller of a warm function while `trouble` happens, then holds what the file's head says.
-fn under_load(database: &mut Postgres, trouble: impl FnOnce(&mut Postgres)) {
+pub fn under_load(database: &mut Postgres, trouble: impl FnOnce(&mut Postgres)) {
     let server = on(database);
     let customer = Customer::of(&server);
     furnish(&customer);

@@ -299,3 +299,40 @@ fn split(url: &str) -> (String, String) {
     let (host, target) = rest.split_once('/').expect("a path");
     (host.to_owned(), format!("/{target}"))
 }
+
+const LAYERED: &str = "service: layered
+provider: { name: aws, runtime: nodejs20.x }
+layers:
+  words: { path: words, description: What is said }
+functions:
+  say: { handler: handler.say, url: true, layers: [!Ref WordsLambdaLayer] }
+";
+
+#[test]
+fn layers_are_published_when_they_change() {
+    let server = Server::start();
+    let say = "exports.say = async () => ({ statusCode: 200, body: require('words') });";
+    let folder = service(&server, "layered", LAYERED, say);
+    let module = folder.join("words/nodejs/node_modules/words");
+    fs::create_dir_all(&module).expect("make the layer");
+    let path = folder.display().to_string();
+    let versions = || {
+        let query = ["lambda", "list-layer-versions", "--layer-name", "words", "--query", "LayerVersions[].Version"];
+        server.aws(&query).json()
+    };
+    for (word, expected) in [("hello", 1), ("hello", 1), ("goodbye", 2)] {
+        fs::write(module.join("index.js"), format!("module.exports = '{word}';")).expect("write the layer");
+        let deployed = server.squall(&["deploy", &path]).ok();
+        let url = deployed
+            .lines()
+            .find(|l| l.contains("lambda-url"))
+            .expect("a function URL")
+            .split_once(' ')
+            .expect("a URL")
+            .1;
+        assert_eq!(curled(&[url]), (Value::String(word.to_owned()), "200".to_owned()));
+        assert_eq!(versions(), serde_json::json!([expected]), "the one before is deleted");
+    }
+    server.squall(&["rm", "layered-dev"]).ok();
+    assert_eq!(versions(), serde_json::json!([]));
+}

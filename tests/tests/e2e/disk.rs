@@ -9,10 +9,10 @@ use std::process::Command;
 use tempfile::TempDir;
 
 /// A small disk, gone with its value.
-struct Disk(TempDir);
+pub struct Disk(TempDir);
 
 impl Disk {
-    fn of(mebibytes: u32) -> Self {
+    pub fn of(mebibytes: u32) -> Self {
         let disk = Disk(tempfile::Builder::new().prefix("squall-disk-").tempdir().expect("a folder"));
         disk.mount(&format!("size={mebibytes}m"));
         disk
@@ -23,8 +23,12 @@ impl Disk {
         assert!(done.is_ok_and(|status| status.success()), "mount a small disk (tests need root)");
     }
 
-    fn grow(&self, mebibytes: u32) {
+    pub fn grow(&self, mebibytes: u32) {
         self.mount(&format!("remount,size={mebibytes}m"));
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
     }
 
     fn data(&self) -> PathBuf {

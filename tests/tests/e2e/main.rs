@@ -2,11 +2,13 @@
 
 mod aws_cli;
 mod backup;
+mod bucket;
 mod cli;
 mod clients;
 mod crash;
 mod crash_streams;
 mod database;
+mod database_space;
 mod deploy;
 mod disk;
 mod fuzz;

@@ -281,6 +281,11 @@ fn hostile_functions_harm_only_themselves() {
 }
 
 #[test]
+fn snapshots_are_of_the_initialised_process() {
+    println!("{}", Server::start().python("snap_start.py", &[]).ok());
+}
+
+#[test]
 fn forks_are_what_executed_programs_are() {
     println!("{}", Server::start().python("forked_functions.py", &[]).ok());
 }

@@ -15,11 +15,14 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
 }
 
 pub(super) fn hex(bytes: &[u8; 32]) -> String {
-    let mut out = String::with_capacity(64);
-    for byte in bytes {
-        let digit = |n: u8| char::from(if n < 10 { b'0' + n } else { b'a' + n - 10 });
-        out.push(digit(byte >> 4));
-        out.push(digit(byte & 15));
+    str::from_utf8(&hex_digits(bytes)).expect("hex digits are ASCII").to_owned()
+}
+
+fn hex_digits(bytes: &[u8; 32]) -> [u8; 64] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut out = [0; 64];
+    for (pair, byte) in out.chunks_exact_mut(2).zip(bytes) {
+        pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
     }
     out
 }
@@ -30,7 +33,12 @@ pub(super) fn unhex(text: &str) -> Option<[u8; 32]> {
     let mut out = [0; 32];
     for (slot, pair) in out.iter_mut().zip(bytes.chunks_exact(2)) {
         let &[high, low] = pair else { return None };
-        let digit = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
+        let digit = |b: u8| match b {
+            b'0'..=b'9' => Some(b - b'0'),
+            b'a'..=b'f' => Some(b - b'a' + 10),
+            b'A'..=b'F' => Some(b - b'A' + 10),
+            _ => None,
+        };
         *slot = digit(high)? << 4 | digit(low)?;
     }
     Some(out)
@@ -185,8 +193,9 @@ impl Canonical<'_> {
 /// The string to sign of a canonical request.
 pub(super) fn string_to_sign(amz_date: &str, scope: (&str, &str, &str), canonical_request: &str) -> String {
     let (day, region, service) = scope;
-    let hash = sha256_hex(canonical_request.as_bytes());
+    let hash = hex_digits(&Sha256::digest(canonical_request.as_bytes()).into());
+    let hash = str::from_utf8(&hash).expect("hex digits are ASCII");
     let parts =
-        [super::ALGORITHM, "\n", amz_date, "\n", day, "/", region, "/", service, "/", super::TERMINATOR, "\n", &hash];
+        [super::ALGORITHM, "\n", amz_date, "\n", day, "/", region, "/", service, "/", super::TERMINATOR, "\n", hash];
     parts.concat()
 }

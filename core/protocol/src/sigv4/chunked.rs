@@ -82,13 +82,13 @@ impl std::fmt::Debug for ChunkDecoder {
 }
 
 impl ChunkDecoder {
-    pub(super) fn new(kind: Chunked, key: SigningKey, parsed: &Parsed, decoded_bytes: u64) -> Self {
+    pub(super) fn new(kind: Chunked, key: SigningKey, parsed: &Parsed<'_>, decoded_bytes: u64) -> Self {
         let scope = format!("{}/{}/{}/{TERMINATOR}", parsed.day, parsed.region, parsed.service);
         let previous = parsed.signature.to_ascii_lowercase();
         Self {
             kind,
-            chain: Chain { key, amz_date: parsed.amz_date.clone(), scope, previous },
-            access_key: parsed.access_key.clone(),
+            chain: Chain { key, amz_date: parsed.amz_date.to_string(), scope, previous },
+            access_key: parsed.access_key.to_string(),
             state: State::Header,
             line: Vec::new(),
             hash: Sha256::new(),

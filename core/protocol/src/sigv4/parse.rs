@@ -1,34 +1,36 @@
 //! Finding and reading a request's signature, in the `Authorization` header or in the query.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use sha2::{Digest, Sha256};
 
 use super::canonical::{query_pairs, unhex};
 use super::{ALGORITHM, Error, PRESIGN_SECS_MAX, RequestHead, SKEW_SECS_MAX, TERMINATOR, date, is_s3};
 
-/// A signature's parts, read but not yet verified.
+/// A signature's parts, read but not yet verified. Those of a header are borrowed from it, a query's are decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parsed {
+pub struct Parsed<'a> {
     /// Access key id.
-    pub access_key: String,
+    pub access_key: Cow<'a, str>,
     /// Day of the scope, `YYYYMMDD`.
-    pub day: String,
+    pub day: Cow<'a, str>,
     /// Region of the scope.
-    pub region: String,
+    pub region: Cow<'a, str>,
     /// Service of the scope.
-    pub service: String,
+    pub service: Cow<'a, str>,
     /// Names of the signed headers, lower case, in the order given, joined by semicolons.
-    pub signed_headers: String,
+    pub signed_headers: Cow<'a, str>,
     /// Signature as sent, 64 hex digits.
-    pub signature: String,
+    pub signature: Cow<'a, str>,
     /// Time of the signature, `YYYYMMDDTHHMMSSZ`.
-    pub amz_date: String,
+    pub amz_date: Cow<'a, str>,
     /// The same in seconds since 1970.
     pub signed_at: i64,
     /// Life in seconds of a presigned URL; none for a signed header.
     pub presigned_secs: Option<i64>,
     /// Session token, for temporary credentials.
-    pub session_token: Option<String>,
+    pub session_token: Option<Cow<'a, str>>,
     /// What is signed of the body.
     pub payload: Payload,
 }
@@ -87,7 +89,7 @@ fn in_query(query: &str) -> bool {
 /// # Errors
 /// [`Error::IncompleteSignature`], [`Error::QueryParameters`], [`Error::UnsupportedAlgorithm`], [`Error::TwoMechanisms`],
 /// [`Error::Scope`], [`Error::MissingContentHash`], [`Error::InvalidContentHash`].
-pub fn parse(head: &RequestHead<'_>) -> Result<Option<Parsed>, Error> {
+pub fn parse<'a>(head: &RequestHead<'a>) -> Result<Option<Parsed<'a>>, Error> {
     match (head.header("authorization"), in_query(head.query)) {
         // Version 2 signs by the query too; taking it for anonymous would hide why access is denied.
         (None, false) if head.query.contains("AWSAccessKeyId=") => Err(Error::UnsupportedAlgorithm("AWS".into())),
@@ -103,14 +105,22 @@ fn echo(value: &str) -> String {
     base64::engine::general_purpose::STANDARD.encode(Sha256::digest(value))
 }
 
-fn parse_header(head: &RequestHead<'_>, value: &str) -> Result<Parsed, Error> {
+fn parse_header<'a>(head: &RequestHead<'a>, value: &'a str) -> Result<Parsed<'a>, Error> {
     let (algorithm, rest) = value.split_once([' ', '\t']).unwrap_or((value, ""));
     if algorithm != ALGORITHM && (algorithm == "AWS" || algorithm.starts_with("AWS4-") || algorithm == "AWS3-HTTPS") {
         return Err(Error::UnsupportedAlgorithm(algorithm.to_owned()));
     }
     let rest = if algorithm == ALGORITHM { rest } else { "" };
     let (mut credential, mut signed_headers, mut signature) = (None, None, None);
-    for part in rest.split([',', ' ', '\t']).filter(|part| !part.is_empty()) {
+    let mut rest = rest;
+    while !rest.is_empty() {
+        // Bytes, not characters: this is the longest text of a head, and is read for every request.
+        let end = rest.bytes().position(|b| matches!(b, b',' | b' ' | b'\t')).unwrap_or(rest.len());
+        let (part, after) = rest.split_at(end);
+        rest = after.get(1..).unwrap_or_default();
+        if part.is_empty() {
+            continue;
+        }
         match part.split_once('=') {
             Some(("Credential", text)) => credential = Some(text),
             Some(("SignedHeaders", text)) => signed_headers = Some(text),
@@ -147,7 +157,7 @@ fn parse_header(head: &RequestHead<'_>, value: &str) -> Result<Parsed, Error> {
             "Date must be in ISO-8601 'basic format'. Got '{date}'. See http://en.wikipedia.org/wiki/ISO_8601"
         ))
     })?;
-    let session_token = head.header("x-amz-security-token").map(str::to_owned);
+    let session_token = head.header("x-amz-security-token").map(Cow::Borrowed);
     let raw = Raw { credential, signed_headers, signature, date, signed_at, presigned_secs: None, session_token };
     let mut parsed = raw.read(Error::IncompleteSignature)?;
     parsed.payload = header_payload(head, &parsed.service)?;
@@ -190,11 +200,11 @@ struct Raw<'a> {
     date: &'a str,
     signed_at: i64,
     presigned_secs: Option<i64>,
-    session_token: Option<String>,
+    session_token: Option<Cow<'a, str>>,
 }
 
-impl Raw<'_> {
-    fn read(self, incomplete: impl Fn(String) -> Error) -> Result<Parsed, Error> {
+impl<'a> Raw<'a> {
+    fn read(self, incomplete: impl Fn(String) -> Error) -> Result<Parsed<'a>, Error> {
         let credential = self.credential;
         // From the right: everything before the scope is the key id.
         let mut parts = credential.rsplitn(5, '/');
@@ -212,8 +222,8 @@ impl Raw<'_> {
         }
         // Nearly all clients send the basic form: it is not printed again.
         let amz_date = match date::parse_basic(self.date) {
-            Some(_) => self.date.to_owned(),
-            None => date::basic(self.signed_at),
+            Some(_) => Cow::Borrowed(self.date),
+            None => Cow::Owned(date::basic(self.signed_at)),
         };
         if !amz_date.starts_with(day) || day.len() != 8 {
             return Err(Error::Scope(format!(
@@ -222,7 +232,10 @@ impl Raw<'_> {
                 amz_date.get(..8).unwrap_or_default()
             )));
         }
-        let signed_headers = self.signed_headers.to_ascii_lowercase();
+        let signed_headers = match self.signed_headers.bytes().any(|b| b.is_ascii_uppercase()) {
+            true => Cow::Owned(self.signed_headers.to_ascii_lowercase()),
+            false => Cow::Borrowed(self.signed_headers),
+        };
         if !signed_headers.split(';').any(|name| name == "host") {
             return Err(Error::Scope(
                 "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.".into(),
@@ -304,7 +317,7 @@ impl Query {
     }
 }
 
-fn parse_query(head: &RequestHead<'_>) -> Result<Parsed, Error> {
+fn parse_query(head: &RequestHead<'_>) -> Result<Parsed<'static>, Error> {
     let query = Query::read(head.query);
     // Without a credential nothing tells the service; other families' texts name what is missing, which helps in any case.
     let s3 = query.credential.as_deref().is_some_and(|text| text.rsplit('/').nth(1).is_some_and(is_s3));
@@ -335,9 +348,9 @@ fn parse_query(head: &RequestHead<'_>) -> Result<Parsed, Error> {
         date,
         signed_at,
         presigned_secs: Some(expires),
-        session_token: query.token.clone(),
+        session_token: query.token.as_deref().map(Cow::Borrowed),
     };
-    let mut parsed = raw.read(Error::QueryParameters)?;
+    let mut parsed = raw.read(Error::QueryParameters)?.into_owned();
     if is_s3(&parsed.service) {
         let signed_header = parsed.signed_headers.split(';').any(|name| name == "x-amz-content-sha256");
         let in_header = head.header("x-amz-content-sha256").filter(|_| signed_header);
@@ -364,7 +377,25 @@ fn lifetime(text: &str) -> Result<i64, Error> {
     Ok(seconds)
 }
 
-impl Parsed {
+impl Parsed<'_> {
+    /// The same, borrowed from nothing.
+    pub(super) fn into_owned(self) -> Parsed<'static> {
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        Parsed {
+            access_key: owned(self.access_key),
+            day: owned(self.day),
+            region: owned(self.region),
+            service: owned(self.service),
+            signed_headers: owned(self.signed_headers),
+            signature: owned(self.signature),
+            amz_date: owned(self.amz_date),
+            signed_at: self.signed_at,
+            presigned_secs: self.presigned_secs,
+            session_token: self.session_token.map(owned),
+            payload: self.payload,
+        }
+    }
+
     /// Compares the scope with the service that was called and the regions that are served (the first is named in answers).
     ///
     /// # Errors
@@ -372,11 +403,15 @@ impl Parsed {
     pub fn check_scope(&self, service: &str, regions: &[&str]) -> Result<(), Error> {
         let presigned = self.presigned_secs.is_some();
         if self.service != service {
-            return Err(Error::WrongService { found: self.service.clone(), expected: service.to_owned(), presigned });
+            return Err(Error::WrongService {
+                found: self.service.to_string(),
+                expected: service.to_owned(),
+                presigned,
+            });
         }
-        if !regions.contains(&self.region.as_str()) {
+        if !regions.contains(&&*self.region) {
             let expected = regions.first().copied().unwrap_or_default().to_owned();
-            return Err(Error::WrongRegion { found: self.region.clone(), expected, presigned });
+            return Err(Error::WrongRegion { found: self.region.to_string(), expected, presigned });
         }
         Ok(())
     }

@@ -21,7 +21,7 @@ static KEYS: LazyLock<SigningKeys> = LazyLock::new(|| SigningKeys::new(1024));
 /// [`Error::Expired`], [`Error::NotYetCurrent`], [`Error::HeadersNotSigned`], [`Error::ContentHashMismatch`],
 /// [`Error::Mismatch`].
 pub fn verify(
-    parsed: &Parsed,
+    parsed: &Parsed<'_>,
     head: &RequestHead<'_>,
     secret: &str,
     body_hash: Option<&str>,
@@ -36,7 +36,7 @@ pub fn verify(
 /// As [`verify`].
 pub fn verify_with(
     keys: &SigningKeys,
-    parsed: &Parsed,
+    parsed: &Parsed<'_>,
     head: &RequestHead<'_>,
     secret: &str,
     body_hash: Option<&str>,
@@ -71,14 +71,14 @@ pub fn verify_with(
         return Ok(());
     }
     Err(Error::Mismatch(Box::new(Mismatch {
-        access_key: parsed.access_key.clone(),
-        provided: parsed.signature.clone(),
+        access_key: parsed.access_key.to_string(),
+        provided: parsed.signature.to_string(),
         string_to_sign: to_sign,
         canonical_request: Some(request),
     })))
 }
 
-fn check_time(parsed: &Parsed, now: Millis) -> Result<(), Error> {
+fn check_time(parsed: &Parsed<'_>, now: Millis) -> Result<(), Error> {
     let (now, signed) = (now.secs(), parsed.signed_at);
     let presigned = parsed.presigned_secs.is_some();
     let window = parsed.presigned_secs.unwrap_or(SKEW_SECS_MAX);
@@ -92,7 +92,7 @@ fn check_time(parsed: &Parsed, now: Millis) -> Result<(), Error> {
 }
 
 /// S3 wants every `x-amz-…` header signed, but for the payload's hash, which the signature holds in any case.
-fn check_signed_headers(parsed: &Parsed, head: &RequestHead<'_>) -> Result<(), Error> {
+fn check_signed_headers(parsed: &Parsed<'_>, head: &RequestHead<'_>) -> Result<(), Error> {
     let unsigned = |name: &&str| {
         name.starts_with("x-amz-")
             && *name != "x-amz-content-sha256"
@@ -112,7 +112,7 @@ fn check_signed_headers(parsed: &Parsed, head: &RequestHead<'_>) -> Result<(), E
 ///
 /// `decoded_bytes` is `x-amz-decoded-content-length`.
 #[must_use]
-pub fn chunk_decoder(parsed: &Parsed, secret: &str, decoded_bytes: u64) -> Option<ChunkDecoder> {
+pub fn chunk_decoder(parsed: &Parsed<'_>, secret: &str, decoded_bytes: u64) -> Option<ChunkDecoder> {
     chunk_decoder_with(&KEYS, parsed, secret, decoded_bytes)
 }
 
@@ -120,7 +120,7 @@ pub fn chunk_decoder(parsed: &Parsed, secret: &str, decoded_bytes: u64) -> Optio
 #[must_use]
 pub fn chunk_decoder_with(
     keys: &SigningKeys,
-    parsed: &Parsed,
+    parsed: &Parsed<'_>,
     secret: &str,
     decoded_bytes: u64,
 ) -> Option<ChunkDecoder> {

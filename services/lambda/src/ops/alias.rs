@@ -119,6 +119,9 @@ pub async fn update_alias(room: &Lambda, ctx: &Ctx, input: UpdateAliasInput) -> 
                 check_revision(input.revision_id.as_deref(), &held.revision_id)?;
                 if let Some(version) = input.function_version.clone() {
                     check_version(ctx, &name, before, &version)?;
+                    if record.provisioned.contains_key(&input.name) {
+                        crate::snap_start::check_unprovisioned(before, &version)?;
+                    }
                     held.version = version;
                 }
                 if let Some(weights) = weights(ctx, &name, before, &held.version, input.routing_config)? {

@@ -6,7 +6,7 @@ use crate::model::{Phase, Record, Version};
 use crate::names::{LATEST, version_number};
 use crate::package::{self, ZIPPED_BYTES_MAX};
 use crate::room::Lambda;
-use crate::{rules, view, wasm};
+use crate::{rules, snap_start, view, wasm};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -50,15 +50,15 @@ pub async fn create_function(
     let tags = input.tags.unwrap_or_default();
     rules::tags(&tags)?;
     let layers = super::layers::of_function(room, ctx, input.layers.as_deref().unwrap_or_default())?;
+    let tmp_mb = unsigned(input.ephemeral_storage.map(|e| e.size)).unwrap_or(rules::TMP_DEFAULT_MB);
+    let snap_start = snap_start::asked(input.snap_start.as_ref()).unwrap_or(false);
+    snap_start::check(snap_start, &runtime, tmp_mb)?;
     let zip = input.code.zip_file.ok_or_else(no_code)?;
     if room.registry.find(ctx.region.as_str(), &name.name).is_some() {
         return Err(Error::Conflict(format!("Function already exist: {}", name.name)));
     }
     check_role(room, &input.role).await?;
-    let (memory_mb, tmp_mb) = (
-        unsigned(input.memory_size).unwrap_or(rules::MEMORY_DEFAULT_MB),
-        unsigned(input.ephemeral_storage.map(|e| e.size)).unwrap_or(rules::TMP_DEFAULT_MB),
-    );
+    let memory_mb = unsigned(input.memory_size).unwrap_or(rules::MEMORY_DEFAULT_MB);
     wasm::settings(&runtime, &layers, memory_mb, tmp_mb)?;
     wasm::code(room, &runtime, &zip).await?;
     let package = store_package(room, ctx, zip).await?;
@@ -81,6 +81,8 @@ pub async fn create_function(
         log_group,
         json_log,
         layers,
+        snap_start,
+        is_optimized: false,
         revision_id: room.new_id(),
         modified_ms: ctx.time.0,
         state: Phase::Pending,
@@ -133,13 +135,11 @@ fn refuse_unserved(input: &CreateFunctionInput) -> Result<(), Error> {
     let dead_letter =
         input.dead_letter_config.as_ref().is_some_and(|d| d.target_arn.as_ref().is_some_and(|a| !a.is_empty()));
     let file_systems = input.file_system_configs.as_ref().is_some_and(|f| !f.is_empty());
-    let snap_start = input.snap_start.as_ref().is_some_and(|s| s.apply_on.as_deref().is_some_and(|a| a != "None"));
     let checks = [
         (image, "PackageType Image"),
         (vpc, "VpcConfig"),
         (dead_letter, "DeadLetterConfig"),
         (file_systems, "FileSystemConfigs"),
-        (snap_start, "SnapStart"),
         (input.kms_key_arn.as_ref().is_some_and(|k| !k.is_empty()), "KMSKeyArn"),
         (input.code_signing_config_arn.is_some(), "CodeSigningConfigArn"),
         (input.code.source_kms_key_arn.is_some(), "SourceKMSKeyArn"),
@@ -341,7 +341,9 @@ pub async fn delete_function(
         None => {
             let gone = room.registry.remove(region, &name.name).await?.ok_or_else(|| room.missing(ctx, &name))?;
             room.ready.forget(region, &name.name);
-            room.runtime.retire(&view::arn(ctx.account.as_str(), &gone.record, None), None);
+            let arn = view::arn(ctx.account.as_str(), &gone.record, None);
+            room.runtime.retire(&arn, None);
+            room.runtime.forget_snapshots(&arn, None);
             for version in gone.versions.values().map(|v| &**v).chain([&gone.record.latest]) {
                 discard_packages(room, version).await;
             }
@@ -370,6 +372,8 @@ pub async fn delete_function(
             }
             if let Some(gone) = room.registry.remove_version(region, &name.name, number).await? {
                 room.ready.forget(region, &name.name);
+                let arn = view::arn(ctx.account.as_str(), &entry.record, None);
+                room.runtime.forget_snapshots(&arn, Some(&gone.version));
                 discard_packages(room, &gone).await;
             }
             Ok(done())

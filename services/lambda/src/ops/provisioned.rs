@@ -9,6 +9,7 @@ use crate::names::{LATEST, Name, version_number};
 use crate::provisioned::wanted;
 use crate::registry::Entry;
 use crate::room::Lambda;
+use crate::snap_start::check_unprovisioned;
 use crate::view;
 use squall_service::Ctx;
 use squall_types::Millis;
@@ -111,8 +112,10 @@ pub async fn put_provisioned_concurrency_config(
             ctx.region.as_str(),
             &name.name,
             || room.missing(ctx, &name),
-            |record, _, _| {
+            |record, before, _| {
                 check_target(record, &input.qualifier)?;
+                let version = record.aliases.get(&input.qualifier).map_or(&input.qualifier, |a| &a.version);
+                check_unprovisioned(before, version)?;
                 check_room(room, record, &input.qualifier, count)?;
                 record.provisioned.insert(input.qualifier, config);
                 Ok(())

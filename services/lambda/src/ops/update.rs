@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::model::{Phase, Record, Version};
 use crate::names::{LATEST, Name};
 use crate::room::Lambda;
-use crate::{rules, view, wasm};
+use crate::{rules, snap_start, view, wasm};
 use squall_service::Ctx;
 
 /// Replaces the code of `$LATEST`.
@@ -84,14 +84,17 @@ pub async fn update_function_configuration(
         check_role(room, role).await?;
     }
     let held = &entry.record.latest;
+    let snap_start = snap_start::asked(input.snap_start.as_ref());
+    let tmp_mb = unsigned(input.ephemeral_storage.map(|e| e.size));
+    let runtime = input.runtime.as_ref().unwrap_or(&held.runtime);
+    snap_start::check(snap_start.unwrap_or(held.snap_start), runtime, tmp_mb.unwrap_or(held.tmp_mb))?;
     let logging = match input.logging_config {
         Some(config) => Some(super::logging::read(Some(config), Some((&held.log_group, &held.json_log)))?),
         None => None,
     };
     let layers = input.layers.map(|arns| super::layers::of_function(room, ctx, &arns)).transpose()?;
-    let tmp_mb = unsigned(input.ephemeral_storage.map(|e| e.size));
     wasm::settings(
-        input.runtime.as_deref().unwrap_or(&held.runtime),
+        runtime,
         layers.as_ref().unwrap_or(&held.layers),
         unsigned(input.memory_size).unwrap_or(held.memory_mb),
         tmp_mb.unwrap_or(held.tmp_mb),
@@ -107,6 +110,7 @@ pub async fn update_function_configuration(
         set(&mut v.timeout_s, unsigned(input.timeout));
         set(&mut v.memory_mb, unsigned(input.memory_size));
         set(&mut v.tmp_mb, tmp_mb);
+        set(&mut v.snap_start, snap_start);
         v.env = env.or_else(|| v.env.take());
         set(&mut v.runtime, input.runtime);
         set(&mut v.tracing, input.tracing_config.and_then(|t| t.mode));
@@ -138,7 +142,6 @@ fn refuse_unserved(input: &UpdateFunctionConfigurationInput) -> Result<(), Error
         (vpc, "VpcConfig"),
         (dead_letter, "DeadLetterConfig"),
         (input.file_system_configs.as_ref().is_some_and(|f| !f.is_empty()), "FileSystemConfigs"),
-        (input.snap_start.as_ref().is_some_and(|s| s.apply_on.as_deref().is_some_and(|a| a != "None")), "SnapStart"),
         (input.kms_key_arn.as_ref().is_some_and(|k| !k.is_empty()), "KMSKeyArn"),
         (input.image_config.is_some(), "ImageConfig"),
         (input.capacity_provider_config.is_some(), "CapacityProviderConfig"),

@@ -66,6 +66,7 @@ pub async fn publish(
                 again.description.clone_from(&v.description);
                 again.state.clone_from(&v.state);
                 again.update.clone_from(&v.update);
+                again.is_optimized = v.is_optimized;
                 again.modified_ms = v.modified_ms;
                 described && again == **v
             });
@@ -78,7 +79,7 @@ pub async fn publish(
             version.version = record.last_version.to_string();
             version.revision_id = id;
             version.modified_ms = ctx.time.0;
-            if version.update == Phase::Pending {
+            if version.update == Phase::Pending || version.snap_start {
                 version.state = Phase::Pending;
             }
             version.update = Phase::Done;
@@ -91,6 +92,7 @@ pub async fn publish(
             Ok(record.last_version)
         })
         .await?;
+    crate::snap_start::finish(room, &entry.record.region, &entry.record.name);
     let version = entry.versions.get(&number).ok_or_else(|| room.missing(ctx, name))?;
     Ok(view::configuration(ctx.account.as_str(), &entry.record, version, None))
 }

@@ -96,7 +96,8 @@ impl Seed<'_> {
     }
 
     fn structure<'de, A: MapAccess<'de>>(self, members: &'static [Member], mut map: A) -> Result<Value, A::Error> {
-        let mut out: Vec<(u16, Value)> = Vec::new();
+        // Elements of lists and maps are mostly unions with one member.
+        let mut out: Vec<(u16, Value)> = Vec::with_capacity(if self.place == Place::Element { 1 } else { 4 });
         while let Some(found) = map.next_key_seed(Name { members })? {
             let Some((index, member)) =
                 found.filter(|(_, m)| m.location == Location::Body || self.place != Place::Body)

@@ -6,7 +6,7 @@ const DOC_SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
 const DOC_NOW: Millis = Millis(1_369_353_600_000); // 2013-05-24T00:00:00Z
 
 /// The upload of S3's documentation: 66,560 times `a` in chunks of 64 KiB and 1 KiB.
-fn documented(kind: Chunked, headers: &str, seed: &str, extra: &[(&'static str, &'static str)]) -> Parsed {
+fn documented(kind: Chunked, headers: &str, seed: &str, extra: &[(&'static str, &'static str)]) -> Parsed<'static> {
     let authorization = format!(
         "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request,SignedHeaders={headers},\
          Signature={seed}"
@@ -25,7 +25,7 @@ fn documented(kind: Chunked, headers: &str, seed: &str, extra: &[(&'static str, 
     let parsed = read(&head);
     assert_eq!(parsed.payload, Payload::Chunked(kind));
     assert_eq!(verify(&parsed, &head, DOC_SECRET, None, DOC_NOW), Ok(()), "the seed signature");
-    parsed
+    parsed.into_owned()
 }
 
 fn body(signatures: [&str; 3], tail: &str) -> Vec<u8> {
@@ -105,14 +105,14 @@ fn the_documented_upload_with_trailer_decodes() {
 }
 
 /// A verified chunked request of our own signer, and the signer that goes on from it.
-fn own(kind: Chunked) -> (Parsed, ChunkSigner) {
+fn own(kind: Chunked) -> (Parsed<'static>, ChunkSigner) {
     let head = RequestHead { method: "PUT", path: "/b/k", query: "", headers: vec![("host", "h")] };
     let added = sign(&head, kind.as_str(), &credentials(), &scope("s3"));
     let head = signed(&head, &added);
     let parsed = read(&head);
     assert_eq!(verify(&parsed, &head, SECRET, None, NOW), Ok(()));
     let signer = ChunkSigner::new(&credentials(), &scope("s3"), head.header("authorization").expect("signed"));
-    (parsed, signer)
+    (parsed.into_owned(), signer)
 }
 
 #[test]
