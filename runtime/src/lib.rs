@@ -57,5 +57,5 @@ pub use pool::Provisioned;
 pub use process::ProcessLauncher;
 pub use sdk::SdkState;
 pub use snapshots::Made;
-pub use wasm::{MODULE as WASM_MODULE, RUNTIME as WASM_RUNTIME, WasmProgram, WasmRefused};
+pub use wasm::{MODULES as WASM_MODULES, RUNTIME as WASM_RUNTIME, WasmProgram, WasmRefused};
 pub use zygotes::ZygoteState;

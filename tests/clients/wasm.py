@@ -16,7 +16,7 @@ import kit
 from kit import contains, equal, fails, matches
 
 MODULES = pathlib.Path(sys.argv.pop(1))
-EXAMPLE = pathlib.Path(__file__).resolve().parents[2] / "examples/hello-wasm/main.c"
+EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples/hello-wasm"
 ANSWER_MAX = 6 * 1024 * 1024 + 100
 MADE = {}
 
@@ -165,9 +165,9 @@ def refused(message, files, **options):
 
 
 def test_what_cannot_run_is_refused_when_it_is_made():
-    refused("The package has no bootstrap.wasm.", {"other": "x"})
-    refused("~bootstrap.wasm is no WebAssembly module .*", {"bootstrap.wasm": "#!/bin/sh"})
-    refused("~bootstrap.wasm is not valid: .*", {"bootstrap.wasm": module("echo")[:-5]})
+    refused("The package has no bootstrap.wasm or bootstrap.wat.", {"other": "x"})
+    refused("~the module is no WebAssembly module .*", {"bootstrap.wasm": "#!/bin/sh"})
+    refused("~the module is not valid: .*", {"bootstrap.wasm": module("echo")[:-5]})
     refused("~.*unknown import: `env::print`.*", {"bootstrap.wasm": module("import")})
     refused("~.*it exports no function `_start`.*", {"bootstrap.wasm": b"\0asm\1\0\0\0"})
     good = {"bootstrap.wasm": module("echo")}
@@ -202,7 +202,7 @@ def test_a_function_that_becomes_webassembly():
     equal(kit.invoke(name, 1)[0], 1)
     other = kit.function("def handler(e, c): return 'python'")
     fails(
-        "InvalidParameterValueException", "The package has no bootstrap.wasm.",
+        "InvalidParameterValueException", "The package has no bootstrap.wasm or bootstrap.wat.",
         client.update_function_configuration, FunctionName=other, Runtime="wasm",
     )
 
@@ -228,6 +228,20 @@ def test_versions_and_concurrency():
     equal(kit.invoke(name, "d")[0], "done")
 
 
+def test_the_example_in_text_form():
+    name = kit.function({"bootstrap.wat": (EXAMPLES / "bootstrap.wat").read_text()}, "wasm", "bootstrap")
+    greeted(name)
+    equal(kit.invoke(name, "x" * 200_000)[0]["body"], "Hello, world!\n")
+
+
+def greeted(name):
+    for who in ["Ada", "Grace", "x" * 60]:
+        event = kit.json.dumps({"pathParameters": {"name": who}}, separators=(",", ":"))
+        answer = kit.client("lambda").invoke(FunctionName=name, Payload=event)
+        payload = kit.json.loads(answer["Payload"].read())
+        equal((payload["statusCode"], payload["body"]), (200, f"Hello, {who}!\n"))
+
+
 def test_the_example_in_c():
     compiler = shutil.which("clang-14") or shutil.which("clang")
     if not compiler:
@@ -235,14 +249,12 @@ def test_the_example_in_c():
         return
     with tempfile.TemporaryDirectory() as out:
         file = pathlib.Path(out) / "bootstrap.wasm"
-        done = subprocess.run([compiler, "--target=wasm32-wasi", "-O2", "-o", str(file), str(EXAMPLE)], capture_output=True)
+        done = subprocess.run([compiler, "--target=wasm32-wasi", "-O2", "-o", str(file), str(EXAMPLES / "main.c")], capture_output=True)
         if done.returncode:
             print(f"skipped: {done.stderr.decode()[:200]}")
             return
         name = kit.function({"bootstrap.wasm": file.read_bytes()}, "wasm", "bootstrap.wasm")
-    for who in ["Ada", "Grace"]:
-        payload, _ = kit.invoke(name, {"pathParameters": {"name": who}})
-        equal((payload["statusCode"], payload["body"]), (200, f"Hello, {who}!\n"))
+    greeted(name)
 
 
 if __name__ == "__main__":

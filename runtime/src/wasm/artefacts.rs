@@ -3,7 +3,7 @@
 //! Compiling is work on what a stranger has written, so it happens in a process of its own, in a sandbox, with limits of time and
 //! memory. Files are named by the SHA-256 of the module and the engine's version. They are a cache: any of them may be deleted.
 
-use super::{MODULE, RUNTIME, Wasm};
+use super::{MODULES, RUNTIME, Wasm};
 use crate::Runtime;
 use crate::driver::StartError;
 use crate::engine::Engine;
@@ -15,7 +15,7 @@ use squall_wasm_wire::{Ask, COMPILE, COMPILED_BYTES_MAX, MODULE_BYTES_MAX, Tell}
 use std::fs;
 use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use tokio::time::timeout;
 
@@ -56,14 +56,15 @@ impl Wasm {
         if let Some(file) = self.known.lock().get(&function.code_dir) {
             return Ok(file.clone());
         }
-        let path = function.code_dir.join(MODULE);
-        let read = tokio::task::spawn_blocking(move || read_module(&path)).await;
+        let paths = MODULES.map(|name| function.code_dir.join(name));
+        let read = tokio::task::spawn_blocking(move || read_module(&paths)).await;
         let module = match read {
             Ok(Ok(module)) => module,
             Ok(Err(_)) => {
-                return Err(refused(format!("Couldn't find valid bootstrap(s): [/var/task/{MODULE}]")));
+                let names = MODULES.map(|name| format!("/var/task/{name}")).join(" ");
+                return Err(refused(format!("Couldn't find valid bootstrap(s): [{names}]")));
             }
-            Err(e) => return Err(StartError::Platform(InvokeError::Start(format!("read {MODULE}: {e}")))),
+            Err(e) => return Err(StartError::Platform(InvokeError::Start(format!("read a module: {e}")))),
         };
         let file = self.compiled(engine, module).await.map_err(|e| match e {
             WasmRefused::Module(text) => refused(text),
@@ -88,7 +89,7 @@ impl Wasm {
     /// The file's name of a compiled module, compiled now where it is not there.
     pub async fn compiled(&self, engine: &Engine, module: Bytes) -> Result<String, WasmRefused> {
         if module.len() > MODULE_BYTES_MAX {
-            return Err(WasmRefused::Module(format!("{MODULE} must be smaller than {MODULE_BYTES_MAX} bytes")));
+            return Err(WasmRefused::Module(format!("the module must be smaller than {MODULE_BYTES_MAX} bytes")));
         }
         let Some(program) = &self.program else {
             return Err(WasmRefused::Host(format!("this build does not serve the runtime {RUNTIME}")));
@@ -123,10 +124,10 @@ impl Wasm {
                 _ => Err(WasmRefused::Host("the compiler of WebAssembly answered something else".into())),
             },
             // It has ended: most likely by its limit of memory, or by a flaw that this module met.
-            Ok(_) => Err(WasmRefused::Module(format!("{MODULE} could not be compiled: the compiler has ended on it"))),
+            Ok(_) => Err(WasmRefused::Module("the module could not be compiled: the compiler has ended on it".into())),
             Err(_) => {
                 let secs = COMPILE_TIME.as_secs();
-                Err(WasmRefused::Module(format!("{MODULE} could not be compiled in {secs} seconds")))
+                Err(WasmRefused::Module(format!("the module could not be compiled in {secs} seconds")))
             }
         }
     }
@@ -149,8 +150,11 @@ fn refused(message: String) -> StartError {
     StartError::Function { kind: failure.kind.clone(), payload: failure.payload().into() }
 }
 
-fn read_module(path: &Path) -> io::Result<Bytes> {
+fn read_module(paths: &[PathBuf]) -> io::Result<Bytes> {
     let mut bytes = Vec::new();
+    // A link of the package must not lead to a file of the host.
+    let is_file = |path: &&PathBuf| fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file());
+    let path = paths.iter().find(is_file).ok_or(io::ErrorKind::NotFound)?;
     fs::File::open(path)?.take(MODULE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes.into())
 }
@@ -170,7 +174,7 @@ fn keep(folder: &Path, name: &str, compiled: &[u8]) -> io::Result<()> {
 
 /// Deletes the oldest files until no more than `bytes` are left.
 fn make_room(folder: &Path, bytes: u64) -> io::Result<()> {
-    let mut files: Vec<(SystemTime, u64, std::path::PathBuf)> = Vec::new();
+    let mut files: Vec<(SystemTime, u64, PathBuf)> = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let meta = entry.metadata()?;

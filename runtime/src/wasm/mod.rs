@@ -1,4 +1,4 @@
-//! WebAssembly functions: a package with a `bootstrap.wasm`, run by a program of its own in a sandbox (decision 022).
+//! WebAssembly functions: a package with a `bootstrap.wasm` (or `bootstrap.wat`), run by a program of its own in a sandbox (decision 022).
 //!
 //! The pool sees environments as of any runtime: they start, wait, are frozen (which costs them nothing) and end. An environment
 //! here is no process but a compiled module that the program holds ready; each call on it has a new instance.
@@ -21,8 +21,8 @@ use tokio::sync::Semaphore;
 
 /// Identifier of the runtime. AWS has none for WebAssembly: an extension.
 pub const RUNTIME: &str = "wasm";
-/// The module in a package.
-pub const MODULE: &str = "bootstrap.wasm";
+/// The module in a package: the first of these names, binary before text; what it is its content says.
+pub const MODULES: [&str; 2] = ["bootstrap.wasm", "bootstrap.wat"];
 /// Modules that are compiled at a time.
 const COMPILING_MAX: usize = 2;
 

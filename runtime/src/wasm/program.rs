@@ -15,7 +15,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::tcp::OwnedReadHalf;
@@ -56,6 +56,8 @@ struct Waiting {
 struct Shared {
     calls: Mutex<HashMap<u64, Waiting>>,
     opens: Mutex<HashMap<u64, oneshot::Sender<Option<String>>>>,
+    /// The server itself ends the program.
+    is_ending: AtomicBool,
 }
 
 /// The program that runs calls. Dropping it ends the program.
@@ -69,7 +71,7 @@ pub struct Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        self.worker.kill();
+        self.kill();
     }
 }
 
@@ -151,8 +153,9 @@ impl Link {
         let _ = self.gone.clone().wait_for(|gone| *gone).await;
     }
 
-    /// Ends a program that does not do what it should.
+    /// Ends the program: it does not do what it should, or nobody needs it any more.
     pub fn kill(&self) {
+        self.shared.is_ending.store(true, Ordering::Relaxed);
         self.worker.kill();
     }
 }
@@ -209,7 +212,9 @@ impl Wasm {
         let (ended, gone) = watch::channel(false);
         let (hearing, own) = (shared.clone(), worker.clone());
         tokio::spawn(async move {
-            if let Err(e) = hearing.listen(&mut frames).await {
+            let heard = hearing.listen(&mut frames).await;
+            if !hearing.is_ending.load(Ordering::Relaxed) {
+                let e = heard.err().map_or_else(|| "it has ended".to_owned(), |e| e.to_string());
                 tracing::error!("the program that runs WebAssembly: {e}");
             }
             own.kill();

@@ -22,10 +22,10 @@ pub enum Loaded {
     Component(CommandPre<Store>),
 }
 
-/// The bytes of the file for what was compiled from `wasm`.
+/// The bytes of the file for what the engine compiled.
 #[must_use]
-pub fn seal(wasm: &[u8], compiled: &[u8]) -> Vec<u8> {
-    let kind = u8::from(wasm.get(4..8) != Some([1, 0, 0, 0].as_slice()));
+pub fn seal(is_core: bool, compiled: &[u8]) -> Vec<u8> {
+    let kind = u8::from(!is_core);
     let digest = Sha256::new().chain_update([kind]).chain_update(compiled).finalize();
     [digest.as_slice(), &[kind], compiled].concat()
 }

@@ -1,7 +1,8 @@
 //! The engine: what modules may use, where their memories lie, and what they may import.
 
-use crate::artefact::Loaded;
+use crate::artefact::{self, Loaded};
 use crate::call::Store;
+use std::borrow::Cow;
 use wasmtime::component::{Component, Linker as ComponentLinker};
 use wasmtime::{Config, Engine, ExternType, InstanceAllocationStrategy, Linker, Module, PoolingAllocationConfig};
 use wasmtime_wasi::p2::bindings::CommandPre;
@@ -72,23 +73,28 @@ impl Machine {
         Ok(Self { engine, core, component })
     }
 
-    /// Compiles a module or component and sees whether it can be run.
+    /// Compiles a module or component, in its binary or its text form, and sees whether it can be run. The answer is the file
+    /// that [`crate::artefact`] loads.
     ///
     /// # Errors
     /// What is wrong with it, for its author.
-    pub fn compile(&self, wasm: &[u8]) -> Result<Vec<u8>, String> {
+    pub fn compile(&self, given: &[u8]) -> Result<Vec<u8>, String> {
         const CORE: &[u8] = b"\0asm\x01\0\0\0";
         const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
-        let (compiled, is_core) = match wasm.get(..8) {
-            Some(CORE) => (self.engine.precompile_module(wasm), true),
-            Some(COMPONENT) => (self.engine.precompile_component(wasm), false),
-            _ => return Err("bootstrap.wasm is no WebAssembly module or component (in its binary form)".into()),
+        let wasm = match given.trim_ascii_start().first() {
+            Some(b'(' | b';') => wat::parse_bytes(given).map_err(|e| format!("the module is not valid: {e}"))?,
+            _ => Cow::Borrowed(given),
         };
-        let compiled = compiled.map_err(|e| format!("bootstrap.wasm is not valid: {e:#}"))?;
+        let (compiled, is_core) = match wasm.get(..8) {
+            Some(CORE) => (self.engine.precompile_module(&wasm), true),
+            Some(COMPONENT) => (self.engine.precompile_component(&wasm), false),
+            _ => return Err("the module is no WebAssembly module or component".into()),
+        };
+        let compiled = compiled.map_err(|e| format!("the module is not valid: {e:#}"))?;
         // SAFETY: the bytes are what the engine has just made.
         let loaded = unsafe { self.load(&compiled, is_core) };
-        loaded.map_err(|e| format!("bootstrap.wasm cannot be run: {e:#}"))?;
-        Ok(compiled)
+        loaded.map_err(|e| format!("the module cannot be run: {e:#}"))?;
+        Ok(artefact::seal(is_core, &compiled))
     }
 
     /// Loads what [`Machine::compile`] made, and resolves its imports.

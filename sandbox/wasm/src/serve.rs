@@ -79,7 +79,7 @@ pub fn compile() -> io::Result<()> {
         let Some(frame) = frames.next().await? else { return Ok(()) };
         let Ask::Compile { module } = ask(frame)? else { return Err(io::ErrorKind::InvalidData.into()) };
         let machine = Machine::new(NO_CALLS).map_err(|e| io::Error::other(format!("{e:#}")))?;
-        let compiled = machine.compile(&module).map(|compiled| Bytes::from(artefact::seal(&module, &compiled)));
+        let compiled = machine.compile(&module).map(Bytes::from);
         outbox.push(|out| Tell::Compiled(compiled).write(out));
         frames.next().await.map(|_| ())
     })

@@ -28,8 +28,7 @@ fn wasm(text: &str) -> Vec<u8> {
 }
 
 fn loaded(text: &str) -> Loaded {
-    let wasm = wasm(text);
-    load_sealed(&artefact::seal(&wasm, &MACHINE.0.compile(&wasm).expect("compiled"))).expect("loaded")
+    load_sealed(&MACHINE.0.compile(&wasm(text)).expect("compiled")).expect("loaded")
 }
 
 fn load_sealed(bytes: &[u8]) -> std::io::Result<Loaded> {
@@ -184,17 +183,40 @@ fn what_cannot_run_is_refused_with_the_reason() {
     ];
     for (text, expected) in cases {
         let error = MACHINE.0.compile(&wasm(text)).expect_err(text);
-        assert!(error.contains(expected) && error.starts_with("bootstrap.wasm "), "{text}: {error}");
+        assert!(error.contains(expected) && error.starts_with("the module "), "{text}: {error}");
     }
-    for bytes in [b"".as_slice(), b"\0asm", b"#!/bin/sh\n", b"(module)", b"\0asm\x02\0\0\0"] {
+    for bytes in [b"".as_slice(), b"\0asm", b"#!/bin/sh\n", b"\0asm\x02\0\0\0"] {
         assert!(MACHINE.0.compile(bytes).expect_err("no module").contains("no WebAssembly module"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_text_form_is_compiled_too() {
+    for text in [
+        ECHO,
+        "\n (module (func (export \"_start\")))",
+        "(component)",
+        "(module",
+        "(module (func (export \"_start\") (drop)))",
+    ] {
+        let compiled = MACHINE.0.compile(text.as_bytes());
+        let expected = match text {
+            "(component)" => Some("wasi:cli/run"),
+            "(module" => Some("expected `)`"),
+            _ if text.ends_with("(drop)))") => Some("not valid"),
+            _ => None,
+        };
+        match (compiled, expected) {
+            (Ok(compiled), None) => assert!(load_sealed(&compiled).is_ok(), "{text}"),
+            (Err(error), Some(expected)) => assert!(error.contains(expected), "{text}: {error}"),
+            (other, _) => panic!("{text}: {:?}", other.map(|c| c.len())),
+        }
     }
 }
 
 #[test]
 fn files_that_are_damaged_are_not_loaded() {
-    let wasm = wasm(ECHO);
-    let file = artefact::seal(&wasm, &MACHINE.0.compile(&wasm).expect("compiled"));
+    let file = MACHINE.0.compile(&wasm(ECHO)).expect("compiled");
     assert!(load_sealed(&file).is_ok());
     for end in [0, 10, 32, 33, 40, file.len() / 2, file.len() - 1] {
         assert!(load_sealed(&file[..end]).is_err(), "cut at {end}");
@@ -230,7 +252,7 @@ async fn modules_of_noise_harm_nobody() {
             }
         }
         let Ok(compiled) = MACHINE.0.compile(&bytes) else { continue };
-        let loaded = load_sealed(&artefact::seal(&bytes, &compiled)).expect("what was compiled is loaded");
+        let loaded = load_sealed(&compiled).expect("what was compiled is loaded");
         let given = Given { timeout: Duration::from_millis(20), ..Given::default() };
         let (outcome, _) = call(&loaded, "\"p\"", &given).await;
         assert!(!matches!(outcome, Outcome::Failed(_)), "{outcome:?}");

@@ -7,7 +7,7 @@ use crate::package;
 use crate::room::Lambda;
 use crate::rules;
 use bytes::Bytes;
-use squall_runtime::{WASM_MODULE as MODULE, WASM_RUNTIME as RUNTIME, WasmRefused};
+use squall_runtime::{WASM_MODULES as MODULES, WASM_RUNTIME as RUNTIME, WasmRefused};
 
 /// Linear memory ends where 32 bits do.
 const MEMORY_MAX_MB: u32 = 4096;
@@ -42,9 +42,16 @@ pub async fn code(room: &Lambda, runtime: &str, zip: &Bytes) -> Result<(), Error
         return Ok(());
     }
     let zip = zip.clone();
-    let found = tokio::task::spawn_blocking(move || package::file(&zip, MODULE, MODULE_BYTES_MAX)).await;
-    let module = found.map_err(|e| Error::internal("read a package", Box::new(e)))??;
-    let module = module.ok_or_else(|| Error::invalid(format!("The package has no {MODULE}.")))?;
+    let found = tokio::task::spawn_blocking(move || {
+        for name in MODULES {
+            if let Some(module) = package::file(&zip, name, MODULE_BYTES_MAX)? {
+                return Ok(Some(module));
+            }
+        }
+        Ok::<_, Error>(None)
+    });
+    let module = found.await.map_err(|e| Error::internal("read a package", Box::new(e)))??;
+    let module = module.ok_or_else(|| Error::invalid(format!("The package has no {}.", MODULES.join(" or "))))?;
     room.runtime.check_wasm(module).await.map_err(|e| match e {
         WasmRefused::Module(text) => Error::invalid(text),
         WasmRefused::Host(text) => Error::internal("compile a module", text),
