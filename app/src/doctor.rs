@@ -207,6 +207,8 @@ async fn speed(settings: &Settings, found: &[Found]) -> (Check, Floors) {
 /// How instances of a runtime come to life with these settings.
 fn start_level(settings: &Settings, family: Family) -> &'static str {
     match (family, settings.isolation) {
+        (Family::Wasm, Level::None) => "an instance of the engine per call, in a plain process",
+        (Family::Wasm, _) => "an instance of the engine per call, in a process inside a sandbox",
         (_, Level::None) => "starts as a plain process",
         (Family::Node(_) | Family::Python(_), Level::Full)
             if settings.runtime.zygotes && settings.runtime.standby > 0 =>
@@ -255,11 +257,18 @@ fn language(settings: &Settings, id: &str, found: &[Found]) -> Check {
     match found.iter().find(|f| f.id == id) {
         Some(f) => {
             let level = start_level(settings, f.family);
+            if f.family == Family::Wasm {
+                return Check::new(id, Verdict::Good, format!("wasmtime {}, {level}", f.version), "");
+            }
             let own = match f.exe.as_os_str().is_empty() {
                 true => "the package brings its bootstrap".to_owned(),
                 false => format!("{} ({})", f.version, f.exe.display()),
             };
             Check::new(id, Verdict::Good, format!("{own}, {level}"), "")
+        }
+        None if Family::of(id) == Some(Family::Wasm) => {
+            let advice = "build squall with the cargo feature `wasm`, which is on by default";
+            Check::new(id, Verdict::Note, "not in this build", advice)
         }
         None => {
             let advice =

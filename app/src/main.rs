@@ -29,6 +29,10 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|a| a == rooms::SPAWNER_ARG) {
         squall_sandbox::spawner_main();
     }
+    #[cfg(feature = "wasm")]
+    if std::env::args_os().nth(1).is_some_and(|a| a == squall_wasm::PROGRAM_ARG) {
+        return squall_wasm::main(&std::env::args().nth(2).unwrap_or_default());
+    }
     let cli = Cli::parse();
     match run(cli.command) {
         Ok(code) => code,

@@ -253,8 +253,22 @@ pub fn runtime_options(settings: &Settings) -> squall_runtime::Options {
             managers: managers.iter().filter_map(|m| Some(((*m).to_owned(), var(m)?.into()))).collect(),
             ..squall_runtime::Host::default()
         },
+        wasm: wasm_program(),
         ..settings.runtime.clone()
     }
+}
+
+/// What runs WebAssembly functions: this program, started in a sandbox.
+#[cfg(feature = "wasm")]
+fn wasm_program() -> Option<squall_runtime::WasmProgram> {
+    let exe = std::env::current_exe().ok()?;
+    Some(squall_runtime::WasmProgram { exe, version: squall_wasm::ENGINE_VERSION.into() })
+}
+
+/// This build has none.
+#[cfg(not(feature = "wasm"))]
+fn wasm_program() -> Option<squall_runtime::WasmProgram> {
+    None
 }
 
 fn lambda_options(settings: &Settings, address: SocketAddr) -> squall_lambda::Options {

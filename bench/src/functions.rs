@@ -48,6 +48,9 @@ def handler(event, context):
     return event
 ";
 const PYTHON_CLIENT: &str = "import boto3\nboto3.client('dynamodb')\n";
+const WASM: &str = include_str!("../../tests/clients/wasm/echo.wat");
+/// The only file of a WebAssembly package.
+const WASM_FILE: &str = "bootstrap.wasm";
 
 impl Language {
     /// The same runtime with other code.
@@ -70,6 +73,7 @@ pub struct Cloud {
     role: String,
     languages: Vec<Language>,
     java: Option<String>,
+    has_wasm: bool,
     created: Cell<usize>,
     /// Functions have an SDK.
     pub has_sdk: bool,
@@ -100,7 +104,8 @@ impl Cloud {
         ensure!(!languages.is_empty(), "the server found neither Node.js nor Python");
         let role = role(&mut client).await?;
         let java = newest(&found, "java").map(str::to_owned);
-        Ok(Self { target: server.target.clone(), role, languages, java, created: Cell::new(0), has_sdk })
+        let has_wasm = found.iter().any(|id| id == "wasm");
+        Ok(Self { target: server.target.clone(), role, languages, java, has_wasm, created: Cell::new(0), has_sdk })
     }
 
     /// The interpreted languages to measure.
@@ -128,6 +133,16 @@ impl Cloud {
         let runtime = self.java.clone().context("the server found no Java")?;
         let code = java::compile()?;
         Ok(Language { name: "java", file: "index.class", code, client: "", runtime })
+    }
+
+    /// The function in WebAssembly.
+    ///
+    /// # Errors
+    /// The server's build has no such runtime.
+    pub fn wasm(&self) -> Result<Language> {
+        ensure!(self.has_wasm, "the server's build does not serve it");
+        let code = wat::parse_str(WASM).context("assemble the echo")?;
+        Ok(Language { name: "wasm", file: WASM_FILE, code, client: "", runtime: "wasm".into() })
     }
 
     /// Creates a function with code of its own: its name.
@@ -251,12 +266,21 @@ pub fn is_same(event: &str, answer: &[u8]) -> bool {
 /// A zip with the program, and a note that keeps two functions from being one package.
 fn package(file: &str, code: &[u8], note: &str) -> Result<Vec<u8>> {
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    // What is compiled beforehand is kept by the module alone: a custom section tells one from another.
+    let section = if file == WASM_FILE { section(note)? } else { Vec::new() };
     let mode = if file == "bootstrap" { 0o755 } else { 0o644 };
     zip.start_file(file, zip::write::SimpleFileOptions::default().unix_permissions(mode))?;
     zip.write_all(code)?;
+    zip.write_all(&section)?;
     zip.start_file("name.txt", zip::write::SimpleFileOptions::default().unix_permissions(0o644))?;
     zip.write_all(note.as_bytes())?;
     Ok(zip.finish()?.into_inner())
+}
+
+/// A custom section of WebAssembly with nothing but a name.
+fn section(name: &str) -> Result<Vec<u8>> {
+    let length = u8::try_from(name.len()).ok().filter(|length| *length < 127).context("a short name")?;
+    Ok([&[0, length + 1, length], name.as_bytes()].concat())
 }
 
 #[cfg(test)]

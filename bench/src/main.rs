@@ -186,12 +186,16 @@ async fn runtime(
         if let Err(e) = &native {
             report.note(format!("native functions are not measured: {e:#}"));
         }
-        for language in cloud.languages().iter().chain(native.as_ref().ok()) {
+        let wasm = cloud.wasm();
+        if let Err(e) = &wasm {
+            report.note(format!("WebAssembly is not measured: {e:#}"));
+        }
+        for language in cloud.languages().iter().chain(native.as_ref().ok()).chain(wasm.as_ref().ok()) {
             if part.has(Part::Lambda) {
                 step(&format!("lambda, {}", language.runtime));
                 cloud.warm(report, language, length, "lambda", &[1, 64]).await?;
             }
-            if part.has(Part::Lambda) && language.name != "native" {
+            if part.has(Part::Lambda) && cloud.languages().iter().any(|interpreted| interpreted.name == language.name) {
                 cloud.route(report, language, length).await?;
             }
             if part.has(Part::Cold) {

@@ -10,6 +10,7 @@ use crate::launch::{Exit, LaunchError, Source, Spec, Started, Worker};
 use crate::logline::{self, Status};
 use crate::platform;
 use crate::snapshots::Made;
+use crate::wasm;
 use crate::zygotes;
 use bytes::Bytes;
 use std::any::Any;
@@ -26,12 +27,13 @@ const RESTORE_LOST: i32 = 70;
 
 /// Runs the instance to its end and reports it gone.
 pub async fn run(engine: Arc<Engine>, instance: Arc<Instance>) {
-    match start(&engine, &instance).await {
-        Ok(running) => {
-            running.watch(&instance).await;
-            running.clean(&instance).await;
-            engine.gone(instance.id);
-        }
+    let lived = if instance.function.runtime == wasm::RUNTIME {
+        wasm::run(&engine, &instance).await
+    } else {
+        live(&engine, &instance).await
+    };
+    match lived {
+        Ok(()) => engine.gone(instance.id),
         Err(StartError::Function { kind, payload }) => {
             init_over(&instance, InitEnd::Error { kind, payload });
             instance.close();
@@ -51,6 +53,13 @@ pub async fn run(engine: Arc<Engine>, instance: Arc<Instance>) {
             engine.start_failed(&instance, error);
         }
     }
+}
+
+async fn live(engine: &Arc<Engine>, instance: &Arc<Instance>) -> Result<(), StartError> {
+    let running = start(engine, instance).await?;
+    running.watch(instance).await;
+    running.clean(instance).await;
+    Ok(())
 }
 
 /// Why an instance does not come to life.

@@ -9,10 +9,11 @@ use crate::launch::{EndpointServer, Launcher};
 use crate::logline;
 use crate::output::{Output, Target};
 use crate::pool::{Action, Counts, InstanceId, Limits, Pool, RequestId};
-use crate::runtimes::{Found, Registry};
+use crate::runtimes::{Family, Found, Registry};
 use crate::sdk::{Sdk, SdkState};
 use crate::snapshots::Snapshots;
 use crate::standby::Standby;
+use crate::wasm::Wasm;
 use crate::zygotes::{ZygoteState, Zygotes};
 use crate::{Function, InvokeError, Options, Request};
 use parking_lot::Mutex;
@@ -51,6 +52,7 @@ pub struct Engine {
     pub sdk: Sdk,
     pub clients: Clients,
     pub zygotes: Zygotes,
+    pub wasm: Wasm,
     pub snapshots: Snapshots,
     /// Sends on what functions send outside; `None`: nothing is.
     pub relay: Option<Relay>,
@@ -313,6 +315,7 @@ impl Runtime {
             sdk: Sdk::new(&options),
             clients,
             zygotes: Zygotes::default(),
+            wasm: Wasm::new(&options),
             snapshots: Snapshots::new(&options.data_dir)?,
             relay: options.egress.egress().map(|e| Relay::start(e, options.host.resolv_conf.clone())).transpose()?,
             standby: Mutex::new(Standby::new(options.standby, options.standby_max)),
@@ -384,6 +387,11 @@ impl Runtime {
         let found = self.engine.runtimes.find(runtime).await?;
         let state = self.engine.sdk.prepare(&found, &self.engine.runtimes).await;
         self.engine.start_zygote(&found, memory_mb);
+        if found.family == Family::Wasm {
+            // The program that runs it is started now, and is there when it is called.
+            self.engine.wasm.link(&self.engine).await.map_err(|e| e.to_string())?;
+            return Ok(state);
+        }
         self.engine.standby.lock().deployed(&found.id, self.engine.now());
         self.engine.restock();
         Ok(state)
@@ -441,6 +449,7 @@ impl Runtime {
             instance.kill();
         }
         engine.zygotes.end();
+        engine.wasm.end().await;
         engine.snapshots.end();
         // Extensions have their time, and a little is left to take the instances down.
         let last = Instant::now() + SHUTDOWN_GRACE + Duration::from_millis(500);

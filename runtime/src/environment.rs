@@ -98,7 +98,7 @@ pub fn client(engine: &Engine, found: &Found) -> Option<Mount> {
         Family::Python(_) => &engine.clients.python,
         Family::Java(_) => &engine.clients.java,
         Family::Ruby(_) => &engine.clients.ruby,
-        Family::Provided => return None,
+        Family::Provided | Family::Wasm => return None,
     };
     Some(Mount { host: host.clone(), inside: "/var/runtime".into() })
 }
@@ -108,7 +108,7 @@ pub fn sdk(engine: &Engine, found: &Found) -> Option<Mount> {
     let inside = match found.family {
         Family::Node(_) => NODE_SDK_INSIDE,
         Family::Python(_) => PYTHON_SDK_INSIDE,
-        Family::Java(_) | Family::Ruby(_) | Family::Provided => return None,
+        Family::Java(_) | Family::Ruby(_) | Family::Provided | Family::Wasm => return None,
     };
     Some(Mount { host: engine.sdk.folder(found)?, inside: inside.into() })
 }
@@ -140,7 +140,8 @@ fn command(function: &Function, found: &Found, layout: &Layout, on_host: bool) -
             argv.push(format!("{}/bootstrap.rb", layout.runtime).into());
             argv.push(layout.opt.clone().into());
         }
-        Family::Provided => argv = vec![bootstrap(function, layout)?],
+        // WebAssembly has a driver of its own and never comes here.
+        Family::Provided | Family::Wasm => argv = vec![bootstrap(function, layout)?],
     }
     Ok(argv)
 }
@@ -330,7 +331,7 @@ pub fn shared(found: &Found, layout: &Layout) -> Vec<(&'static str, String)> {
         }
         Family::Python(_) => set("PYTHONPATH", runtime.clone()),
         Family::Ruby(_) => set("RUBYLIB", format!("{task}:{runtime}/lib:{opt}/ruby/lib")),
-        Family::Java(_) | Family::Provided => {}
+        Family::Java(_) | Family::Provided | Family::Wasm => {}
     }
     env
 }

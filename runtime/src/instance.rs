@@ -54,6 +54,17 @@ pub enum Ending {
     Exited(Exit),
     TimedOut,
     InitFailed { kind: String, payload: Bytes },
+    Failed(Failure),
+}
+
+/// What a request tells of itself.
+pub struct Facts {
+    pub request_id: String,
+    pub arn: String,
+    pub trace: String,
+    pub client_context: Option<String>,
+    pub deadline: Instant,
+    pub deadline_ms: i64,
 }
 
 /// Why `invocation/next` is refused.
@@ -335,6 +346,26 @@ impl Instance {
         Some(job)
     }
 
+    /// What the running request tells of itself.
+    pub fn facts(&self) -> Option<Facts> {
+        let state = self.state.lock();
+        let current = state.current.as_ref()?;
+        let (input, now) = (&current.input, self.engine.clock.now());
+        Some(Facts {
+            request_id: input.request_id.clone(),
+            arn: input.invoked_arn.clone().unwrap_or_else(|| self.function.arn()),
+            trace: input.trace_header.clone().unwrap_or_else(|| trace_id(&input.request_id, now.secs())),
+            client_context: input.client_context.clone(),
+            deadline: current.deadline,
+            deadline_ms: now.plus(current.deadline.saturating_duration_since(Instant::now())).0,
+        })
+    }
+
+    /// The most memory of the running request, where its worker does not know.
+    pub fn peak_is(&self, bytes: u64) {
+        self.state.lock().peak = Some((Instant::now(), bytes));
+    }
+
     /// Takes back a request that no runtime has seen: another instance can have it.
     pub fn take_undelivered(&self) -> Option<Call> {
         let mut state = self.state.lock();
@@ -467,6 +498,11 @@ impl Instance {
                 let failure = logline::timed_out(current.id(), self.function.timeout);
                 let line = logline::timeout_line(self.engine.clock.now(), current.id(), self.function.timeout);
                 unhandled(failure, Status::Timeout, Some(line))
+            }
+            Ending::Failed(failure) => {
+                let line = format!("{}\n{}", failure.message, failure.kind);
+                let status = Status::Error(failure.kind.clone());
+                unhandled(failure, status, Some(line))
             }
             Ending::InitFailed { kind, payload } => {
                 Told { payload, function_error: Some("Unhandled"), status: Status::Error(kind), line: None }

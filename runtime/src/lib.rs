@@ -42,6 +42,7 @@ mod scaling;
 pub mod sdk;
 mod snapshots;
 mod standby;
+mod wasm;
 mod zygotes;
 
 pub use egress::Setting as Egress;
@@ -56,4 +57,5 @@ pub use pool::Provisioned;
 pub use process::ProcessLauncher;
 pub use sdk::SdkState;
 pub use snapshots::Made;
+pub use wasm::{MODULES as WASM_MODULES, RUNTIME as WASM_RUNTIME, WasmProgram, WasmRefused};
 pub use zygotes::ZygoteState;

@@ -67,6 +67,9 @@ pub struct Options {
     pub standby: usize,
     /// The same at most, while functions that were just deployed are expected to be called. Default 256.
     pub standby_max: usize,
+    /// Most memory in MB that the calls of all WebAssembly functions may have at a time, together; a call that would go beyond
+    /// fails as out of memory. Default 2048.
+    pub wasm_memory_mb: u64,
     /// The PyPI packages that make up the SDK for Python.
     pub sdk_python_packages: Vec<String>,
     /// Folder for runtime clients, caches and SDKs. Set by the application.
@@ -75,6 +78,9 @@ pub struct Options {
     /// The region that most functions are in: what zygotes make beforehand is for it. Set by the application.
     #[serde(skip)]
     pub region: String,
+    /// The program that runs WebAssembly functions; `None`: they are not served. Set by the application.
+    #[serde(skip)]
+    pub wasm: Option<crate::WasmProgram>,
     /// What the application knows of the host. Set by the application.
     #[serde(skip)]
     pub host: Host,
@@ -199,7 +205,9 @@ impl Default for Options {
             zygotes: true,
             standby: 6,
             standby_max: 256,
+            wasm_memory_mb: 2048,
             sdk_python_packages: vec!["boto3".into()],
+            wasm: None,
             data_dir: PathBuf::new(),
             region: "us-east-1".into(),
             host: Host::default(),

@@ -186,6 +186,13 @@ impl Output {
         target.sink.append(&target.region, &target.group, &target.stream, events);
     }
 
+    /// Takes what an instance without a pipe printed.
+    pub fn print(&self, bytes: &[u8]) {
+        let mut inner = self.inner.lock();
+        self.feed(&mut inner, bytes);
+        self.flush(&mut inner);
+    }
+
     /// A request begins.
     pub fn begin(&self, start: Option<String>, wants_tail: bool) {
         let mut inner = self.inner.lock();

@@ -49,7 +49,7 @@ fn family(found: &Found) -> Option<(String, &'static str)> {
         Family::Node(18) => Some(("nodejs18".into(), "node_modules")),
         Family::Node(_) => Some(("nodejs".into(), "node_modules")),
         // AWS's Java has none; its Ruby has, which is not prepared here.
-        Family::Java(_) | Family::Ruby(_) | Family::Provided => None,
+        Family::Java(_) | Family::Ruby(_) | Family::Provided | Family::Wasm => None,
     }
 }
 
@@ -125,7 +125,7 @@ impl Sdk {
         match found.family {
             Family::Python(minor) => self.pip(tmp, found, minor, registry).await,
             Family::Node(major) => self.npm(tmp, found, major).await,
-            Family::Java(_) | Family::Ruby(_) | Family::Provided => Ok(()),
+            Family::Java(_) | Family::Ruby(_) | Family::Provided | Family::Wasm => Ok(()),
         }
     }
 

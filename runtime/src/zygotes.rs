@@ -325,7 +325,7 @@ pub fn program(engine: &Engine, found: &Found, size: u32) -> Option<ZygoteSpec> 
             argv.extend(["-cp".into(), format!("{}/squall-runtime.jar", layout.runtime).into()]);
             argv.extend(["squall.runtime.Stem", RUNTIME_API].map(Into::into));
         }
-        Family::Python(_) | Family::Ruby(_) | Family::Provided => return None,
+        Family::Python(_) | Family::Ruby(_) | Family::Provided | Family::Wasm => return None,
     }
     let mut env: Vec<(OsString, OsString)> =
         environment::shared(found, &layout).into_iter().map(|(k, v)| (k.into(), v.into())).collect();
@@ -379,7 +379,7 @@ fn is_read_at_start(name: &str, family: Family) -> bool {
         Family::Python(_) => ["PYTHON"].as_slice(),
         // Those of the machine itself; JDK_JAVA_OPTIONS is the launcher's.
         Family::Java(_) => ["JAVA_", "_JAVA_", "JDK_", "CLASSPATH", "TZ"].as_slice(),
-        Family::Ruby(_) | Family::Provided => &[],
+        Family::Ruby(_) | Family::Provided | Family::Wasm => &[],
     };
     let common = ["LD_", "LC_", "MALLOC_", "OPENSSL_", "SSL_CERT_", "ICU_"];
     EARLY.contains(&name) || !LATE.contains(&name) && own.iter().chain(&common).any(|prefix| name.starts_with(prefix))

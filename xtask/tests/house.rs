@@ -15,7 +15,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("core/service", &["core/types", "core/store", "core/protocol", "core/policy"]),
     ("engines/*", &["core/types", "core/store"]),
     ("sandbox", &["core/types"]),
-    ("runtime", &["core/*", "sandbox"]),
+    ("runtime", &["core/*", "sandbox", "sandbox/wasm/wire"]),
     ("services/lambda", &["core/*", "runtime"]),
     ("services/*", &["core/*"]),
     ("triggers/core", &["core/*"]),

@@ -8,7 +8,7 @@ mod search;
 
 pub(crate) use search::output as run;
 
-use crate::{Mount, Options};
+use crate::{Mount, Options, wasm};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -28,6 +28,8 @@ pub enum Family {
     Ruby(u32),
     /// The package brings its own `bootstrap`.
     Provided,
+    /// The package brings its own `bootstrap.wasm`.
+    Wasm,
 }
 
 impl Family {
@@ -53,6 +55,7 @@ impl Family {
             "ruby3.3" => Self::Ruby(3),
             "ruby3.4" => Self::Ruby(4),
             "provided.al2" | "provided.al2023" => Self::Provided,
+            wasm::RUNTIME => Self::Wasm,
             _ => return None,
         })
     }
@@ -74,7 +77,7 @@ impl Family {
             Self::Python(minor) => Some(format!("python3.{minor}")),
             Self::Java(feature) => Some(format!("java{feature}")),
             Self::Ruby(minor) => Some(format!("ruby3.{minor}")),
-            Self::Provided => None,
+            Self::Provided | Self::Wasm => None,
         }
     }
 }
@@ -100,6 +103,7 @@ pub const IDENTIFIERS: &[&str] = &[
     "ruby3.4",
     "provided.al2",
     "provided.al2023",
+    wasm::RUNTIME,
 ];
 
 /// A runtime that can be used.
@@ -137,13 +141,17 @@ impl Found {
             Family::Python(minor) => format!("python:3.{minor}"),
             Family::Java(feature) => format!("java:{feature}"),
             Family::Ruby(minor) => format!("ruby:3.{minor}"),
-            Family::Provided => self.id.replacen('.', ":", 1),
+            Family::Provided | Family::Wasm => self.id.replacen('.', ":", 1),
         }
     }
 
     /// What follows the `v` in INIT_START.
     pub(crate) fn log_version(&self) -> String {
-        let skip = if matches!(self.family, Family::Python(_) | Family::Ruby(_)) { 2 } else { 1 };
+        let skip = match self.family {
+            Family::Python(_) | Family::Ruby(_) => 2,
+            Family::Wasm => 0,
+            _ => 1,
+        };
         let rest: Vec<&str> = self.version.split('.').skip(skip).collect();
         if rest.is_empty() { "1".into() } else { rest.join(".") }
     }
@@ -225,6 +233,7 @@ fn missing(id: &str, all: &All) -> String {
             "install Ruby 3.{minor} (for example `rbenv install 3.{minor}`, or your distribution's package), or name its path in \
              the configuration: [runtime.runtimes] \"{id}\" = \"/path/to/ruby\""
         ),
+        Some(Family::Wasm) => "this squall was built without the cargo feature `wasm`".into(),
         _ => format!("supported are {}", IDENTIFIERS.join(", ")),
     };
     format!("The runtime {id} is not available on this host: {how}, and restart. Available: {have}.")
@@ -238,7 +247,7 @@ mod tests {
     fn every_identifier_has_a_family_and_comes_back() {
         for id in IDENTIFIERS {
             let family = Family::of(id).expect("known");
-            assert!(family == Family::Provided || family.id().as_deref() == Some(*id));
+            assert!(matches!(family, Family::Provided | Family::Wasm) || family.id().as_deref() == Some(*id));
         }
         assert_eq!(Family::of("nodejs16.x"), None);
         assert_eq!(Family::Node(21).id(), None);

@@ -1,7 +1,7 @@
 //! The search for interpreters on the host.
 
 use super::{Family, Found};
-use crate::{Mount, Options};
+use crate::{Mount, Options, wasm};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -88,7 +88,12 @@ pub async fn all(options: &Options) -> Vec<Found> {
         let _ = std::fs::write(&cache_path, text);
     }
     let provided = ["provided.al2", "provided.al2023"].map(custom);
-    best.into_iter().filter_map(|(id, (_, told))| found(id, told)).chain(provided).collect()
+    let wasm = options.wasm.iter().map(|program| Found {
+        family: Family::Wasm,
+        version: program.version.clone(),
+        ..custom(wasm::RUNTIME)
+    });
+    best.into_iter().filter_map(|(id, (_, told))| found(id, told)).chain(provided).chain(wasm).collect()
 }
 
 fn custom(id: &str) -> Found {

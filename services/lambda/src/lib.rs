@@ -33,6 +33,7 @@ mod tables;
 mod tests;
 mod url;
 mod view;
+mod wasm;
 mod worker;
 
 pub use config::Options;

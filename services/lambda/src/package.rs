@@ -38,6 +38,28 @@ pub fn check(zip: &Bytes) -> Result<(), Error> {
     })
 }
 
+/// A file of a package, of at most so many bytes; the last one of that name, as unpacking has it. `None`: there is none.
+///
+/// # Errors
+/// As [`check`], and `InvalidParameterValueException` where it is larger.
+pub fn file(zip: &Bytes, name: &str, bytes_max: u64) -> Result<Option<Bytes>, Error> {
+    let mut found = None;
+    walk(zip, &mut |entry| {
+        if let Entry::File { name: own, bytes, .. } = entry
+            && own == Path::new(name)
+        {
+            let mut content = Vec::new();
+            bytes.take(bytes_max + 1).read_to_end(&mut content).map_err(|_| broken())?;
+            if content.len() as u64 > bytes_max {
+                return Err(Error::invalid(format!("{name} must be smaller than {bytes_max} bytes")));
+            }
+            found = Some(Bytes::from(content));
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
 /// Numbers the folders that packages are unpacked in before they get their name.
 static STAGED: AtomicU64 = AtomicU64::new(0);
 

@@ -69,7 +69,8 @@ const RESERVED: [&str; 17] = [
 /// # Errors
 /// AWS's texts for unknown and for retired ones.
 pub fn runtime(id: &str) -> Result<(), Error> {
-    if KNOWN.split(", ").any(|k| k == id) {
+    // AWS has none for WebAssembly: an extension.
+    if id == squall_runtime::WASM_RUNTIME || KNOWN.split(", ").any(|k| k == id) {
         return Ok(());
     }
     if RETIRED.contains(&id) || RETIRED_MORE.contains(&id) {

@@ -95,6 +95,21 @@ fn boto3_layers() {
 }
 
 #[test]
+fn boto3_wasm() {
+    let server = Server::start();
+    let modules = tempfile::tempdir().expect("a temporary folder");
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/wasm");
+    for entry in std::fs::read_dir(source).expect("the modules").flatten() {
+        let wasm = wat::parse_file(entry.path()).expect("a module");
+        let name = entry.path().with_extension("wasm").file_name().expect("a name").to_owned();
+        std::fs::write(modules.path().join(name), wasm).expect("write a module");
+    }
+    let folder = modules.path().to_string_lossy().into_owned();
+    println!("{}", server.python("wasm.py", &[folder.as_str()]).ok());
+    assert_eq!(server.health()["status"], "ok");
+}
+
+#[test]
 fn native_runtimes() {
     python("native_runtimes.py");
 }

@@ -77,7 +77,7 @@ fn users_api_in_python() {
 #[test]
 fn hello_examples() {
     let server = Server::start();
-    for name in ["hello-node", "hello-python"] {
+    for name in ["hello-node", "hello-python", "hello-wasm"] {
         let deployed = server.squall(&["deploy", &example(name)]).ok();
         let url =
             deployed.lines().last().and_then(|l| l.split_once(' ')).expect("an endpoint").1.replace("{name}", "you");

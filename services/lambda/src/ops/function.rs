@@ -6,7 +6,7 @@ use crate::model::{Phase, Record, Version};
 use crate::names::{LATEST, version_number};
 use crate::package::{self, ZIPPED_BYTES_MAX};
 use crate::room::Lambda;
-use crate::{rules, snap_start, view};
+use crate::{rules, snap_start, view, wasm};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -58,6 +58,9 @@ pub async fn create_function(
         return Err(Error::Conflict(format!("Function already exist: {}", name.name)));
     }
     check_role(room, &input.role).await?;
+    let memory_mb = unsigned(input.memory_size).unwrap_or(rules::MEMORY_DEFAULT_MB);
+    wasm::settings(&runtime, &layers, memory_mb, tmp_mb)?;
+    wasm::code(room, &runtime, &zip).await?;
     let package = store_package(room, ctx, zip).await?;
     let object = package.object.clone();
     let latest = Version {
@@ -67,7 +70,7 @@ pub async fn create_function(
         handler,
         description: input.description.unwrap_or_default(),
         timeout_s: unsigned(input.timeout).unwrap_or(rules::TIMEOUT_DEFAULT_S),
-        memory_mb: unsigned(input.memory_size).unwrap_or(rules::MEMORY_DEFAULT_MB),
+        memory_mb,
         tmp_mb,
         env,
         code_object: package.object,

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::model::{Phase, Record, Version};
 use crate::names::{LATEST, Name};
 use crate::room::Lambda;
-use crate::{rules, snap_start, view};
+use crate::{rules, snap_start, view, wasm};
 use squall_service::Ctx;
 
 /// Replaces the code of `$LATEST`.
@@ -32,11 +32,13 @@ pub async fn update_function_code(
     let entry = room.find(ctx, &name)?;
     check_free(room, ctx, &entry.record, input.revision_id.as_deref())?;
     if input.dry_run == Some(true) {
+        wasm::code(room, &entry.record.latest.runtime, &zip).await?;
         let package = inspect(zip).await?;
         let mut v = Version::clone(&entry.record.latest);
         (v.code_sha256, v.code_bytes, v.architecture) = (package.sha256, package.bytes, architecture);
         return Ok(view::configuration(ctx.account.as_str(), &entry.record, &v, None));
     }
+    wasm::code(room, &entry.record.latest.runtime, &zip).await?;
     let package = store_package(room, ctx, zip).await?;
     let old = entry.record.latest.code_object.clone();
     let changed = change(room, ctx, &name, input.revision_id.as_deref(), |v| {
@@ -91,6 +93,15 @@ pub async fn update_function_configuration(
         None => None,
     };
     let layers = input.layers.map(|arns| super::layers::of_function(room, ctx, &arns)).transpose()?;
+    wasm::settings(
+        runtime,
+        layers.as_ref().unwrap_or(&held.layers),
+        unsigned(input.memory_size).unwrap_or(held.memory_mb),
+        tmp_mb.unwrap_or(held.tmp_mb),
+    )?;
+    if let Some(runtime) = input.runtime.as_deref().filter(|r| *r != held.runtime) {
+        wasm::kept_code(room, runtime, &held.code_object).await?;
+    }
     let changed = change(room, ctx, &name, input.revision_id.as_deref(), |v| {
         set(&mut v.layers, layers);
         set(&mut v.role, input.role);

@@ -1,0 +1,2 @@
+;; Imports what there is not.
+(module (import "env" "print" (func)) (func (export "_start")))
