@@ -107,7 +107,6 @@ async fn next(connection: &mut Connection, instance: &Arc<Instance>) -> io::Resu
         if let Some(job) = instance.take_job() {
             break job;
         }
-        connection.flush().await?;
         tokio::select! {
             () = instance.job_there.notified() => {}
             () = connection.closed() => return Err(io::ErrorKind::UnexpectedEof.into()),

@@ -57,10 +57,15 @@ public final class Stem {
     }
 
     private static byte[] exactly(InputStream in, int size) throws IOException {
-        byte[] bytes = in.readNBytes(size);
-        if (bytes.length < size) {
-            // Whoever would have given it a function has gone.
-            Runtime.getRuntime().halt(1);
+        byte[] bytes = new byte[size];
+        // Not readNBytes, which asks some versions' files for their position.
+        for (int have = 0; have < size; ) {
+            int read = in.read(bytes, have, size - have);
+            if (read < 0) {
+                // Whoever would have given it a function has gone.
+                Runtime.getRuntime().halt(1);
+            }
+            have += read;
         }
         return bytes;
     }
