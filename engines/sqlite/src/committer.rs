@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::MutexGuard;
 use rusqlite::hooks::Wal;
@@ -28,6 +28,7 @@ use crate::cache::Changes;
 use crate::dump;
 use crate::inbox::{Inbox, Job, Lease, Waiter};
 use crate::keeper::Keeper;
+use crate::pace::Pace;
 use crate::parked::Parked;
 use crate::room::Room;
 use crate::{queues, schema, streams};
@@ -80,6 +81,7 @@ pub(crate) struct Committer {
     pub parts: Arc<Signals<Part>>,
     pub keeper: Arc<Keeper>,
     pub room: Arc<Room>,
+    pub pace: Pace,
     pub clock: Arc<dyn Clock>,
     pub stamp: i64,
     pub synchronous: bool,
@@ -94,6 +96,7 @@ struct Batch {
     answers: Vec<Answer>,
     touched: Touched,
     sweep_again: bool,
+    jobs: usize,
     now: Millis,
 }
 
@@ -199,6 +202,7 @@ impl Committer {
     fn batch(&mut self, conn: &Connection, due: Vec<Queue>, now: Millis) -> rusqlite::Result<()> {
         let lazy = self.parked.is_lazy() && self.backlog.iter().all(Job::is_lazy);
         let mut batch = Batch { now, ..Batch::default() };
+        let begun = Instant::now();
         let filled =
             self.begin(conn, !lazy).map_err(Fail::Broken).and_then(|()| self.fill(conn, &mut batch, lazy, due));
         match filled {
@@ -210,6 +214,7 @@ impl Committer {
                 return self.lost(conn, batch, rusqlite::Error::InvalidQuery);
             }
         }
+        let applied = begun.elapsed();
         let committed = self.changes.commit(|| conn.prepare_cached("commit").and_then(|mut commit| commit.execute([])));
         if let Err(error) = committed {
             if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
@@ -217,6 +222,10 @@ impl Committer {
             }
             batch.answers.into_iter().for_each(|answer| answer.refuse(Error::Unknown));
             return Err(error);
+        }
+        if !lazy {
+            let waiting = self.backlog.len() + self.inbox.len();
+            self.pace.note(batch.jobs, applied, begun.elapsed().saturating_sub(applied), waiting);
         }
         self.parts.notify(&batch.touched.parts);
         for answer in batch.answers {
@@ -239,9 +248,10 @@ impl Committer {
     }
 
     fn fill(&mut self, conn: &Connection, batch: &mut Batch, lazy: bool, due: Vec<Queue>) -> Outcome<()> {
-        let (mut bytes, mut jobs) = (0, 0);
+        let mut bytes = 0;
         batch.touched.queues = due;
-        while bytes < BATCH_BYTES && jobs < BATCH_JOBS {
+        let most = if lazy { BATCH_JOBS } else { self.pace.jobs_max(BATCH_JOBS) };
+        while bytes < BATCH_BYTES && batch.jobs < most {
             if self.backlog.is_empty() {
                 self.inbox.drain(&mut self.backlog);
                 // These came after the batch began: a lease must not begin before it was asked for.
@@ -253,7 +263,7 @@ impl Committer {
             }
             let Some(job) = self.backlog.pop_front() else { break };
             bytes += job.bytes();
-            jobs += 1;
+            batch.jobs += 1;
             self.job(conn, batch, job)?;
         }
         self.serve_parked(conn, batch)

@@ -108,6 +108,11 @@ impl Inbox {
         backlog.extend(self.waiting.lock().jobs.drain(..));
     }
 
+    /// Jobs that wait.
+    pub fn len(&self) -> usize {
+        self.waiting.lock().jobs.len()
+    }
+
     /// As `drain`, but waits while there is nothing. `false`: closed, and nothing is left.
     pub fn wait(&self, backlog: &mut VecDeque<Job>, timeout: Option<Duration>) -> bool {
         let mut waiting = self.waiting.lock();

@@ -13,6 +13,7 @@ mod committer;
 mod dump;
 mod inbox;
 mod keeper;
+mod pace;
 mod parked;
 mod pool;
 mod queues;
@@ -97,6 +98,7 @@ impl Sqlite {
             parts: Arc::clone(&parts),
             keeper: Arc::clone(&keeper),
             room: Arc::clone(&room),
+            pace: pace::Pace::default(),
             clock: Arc::clone(&clock),
             stamp,
             synchronous: true,

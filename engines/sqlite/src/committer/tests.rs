@@ -22,6 +22,7 @@ fn committer(dir: &Path, conn: Connection) -> Committer {
         parts: Arc::default(),
         keeper: Arc::default(),
         room: Arc::default(),
+        pace: Pace::default(),
         clock: Arc::new(ManualClock::new(NOW)),
         stamp: 1 << 40,
         synchronous: true,
