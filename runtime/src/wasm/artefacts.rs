@@ -4,11 +4,11 @@
 //! memory. Files are named by the SHA-256 of the module and the engine's version. They are a cache: any of them may be deleted.
 
 use super::{MODULES, RUNTIME, Wasm};
+use crate::InvokeError;
 use crate::Runtime;
 use crate::driver::StartError;
 use crate::engine::Engine;
 use crate::logline::Failure;
-use crate::InvokeError;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use squall_wasm_wire::{Ask, COMPILE, COMPILED_BYTES_MAX, MODULE_BYTES_MAX, Tell};
