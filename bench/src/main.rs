@@ -56,6 +56,9 @@ struct Options {
     /// Rows that the table of part `growth` reaches.
     #[arg(long, default_value_t = 1_000_000)]
     rows: u64,
+    /// Only this language in the parts `lambda` and `cold`: nodejs, python, native or wasm.
+    #[arg(long)]
+    language: Option<String>,
     /// Folder with SDKs for functions, handed to the server. Without it functions have none; nothing is ever downloaded.
     #[arg(long)]
     sdk_dir: Option<PathBuf>,
@@ -191,6 +194,9 @@ async fn runtime(
             report.note(format!("WebAssembly is not measured: {e:#}"));
         }
         for language in cloud.languages().iter().chain(native.as_ref().ok()).chain(wasm.as_ref().ok()) {
+            if options.language.as_ref().is_some_and(|only| only != language.name) {
+                continue;
+            }
             if part.has(Part::Lambda) {
                 step(&format!("lambda, {}", language.runtime));
                 cloud.warm(report, language, length, "lambda", &[1, 64]).await?;

@@ -4,11 +4,11 @@
 //! memory. Files are named by the SHA-256 of the module and the engine's version. They are a cache: any of them may be deleted.
 
 use super::{MODULES, RUNTIME, Wasm};
+use crate::InvokeError;
 use crate::Runtime;
 use crate::driver::StartError;
 use crate::engine::Engine;
 use crate::logline::Failure;
-use crate::{Function, InvokeError};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use squall_wasm_wire::{Ask, COMPILE, COMPILED_BYTES_MAX, MODULE_BYTES_MAX, Tell};
@@ -48,15 +48,22 @@ impl Runtime {
         let engine = self.engine();
         engine.wasm.compiled(engine, module).await.map(|_| ())
     }
+
+    /// Finds the compiled module of an unpacked package, so that its first call need not read and digest the module. Where that
+    /// fails the first call says why.
+    pub async fn know_wasm(&self, code: &Path) {
+        let engine = self.engine();
+        let _ = engine.wasm.module_of(engine, code).await;
+    }
 }
 
 impl Wasm {
-    /// The compiled module of a function's package: its file's name.
-    pub async fn module_of(&self, engine: &Engine, function: &Function) -> Result<String, StartError> {
-        if let Some(file) = self.known.lock().get(&function.code_dir) {
+    /// The compiled module of an unpacked package: its file's name.
+    pub async fn module_of(&self, engine: &Engine, code: &Path) -> Result<String, StartError> {
+        if let Some(file) = self.known.lock().get(code) {
             return Ok(file.clone());
         }
-        let paths = MODULES.map(|name| function.code_dir.join(name));
+        let paths = MODULES.map(|name| code.join(name));
         let read = tokio::task::spawn_blocking(move || read_module(&paths)).await;
         let module = match read {
             Ok(Ok(module)) => module,
@@ -74,7 +81,7 @@ impl Wasm {
         if known.len() >= KNOWN_MAX {
             known.clear();
         }
-        known.insert(function.code_dir.clone(), file.clone());
+        known.insert(code.to_owned(), file.clone());
         Ok(file)
     }
 

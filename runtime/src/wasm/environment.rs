@@ -182,7 +182,7 @@ async fn open(engine: &Arc<Engine>, instance: &Arc<Instance>) -> Result<Opened, 
     let mut is_second = false;
     loop {
         let link = engine.wasm.link(engine).await.map_err(StartError::Platform)?;
-        let file = engine.wasm.module_of(engine, function).await?;
+        let file = engine.wasm.module_of(engine, &function.code_dir).await?;
         match link.open(instance.id, file, memory_bytes, environment(instance)).await {
             Ok(()) => return Ok(Opened { link, id: instance.id }),
             Err(text) if is_second => return Err(StartError::Platform(InvokeError::Start(text))),

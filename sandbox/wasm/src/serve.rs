@@ -50,7 +50,9 @@ struct Program {
 
 /// Runs calls until the server goes.
 pub fn run() -> io::Result<()> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // On a worker: a call that it spawns then runs on the same thread next, and no other need be woken for it.
+    let serving = runtime.spawn(async {
         let calls: u32 = setting(CALLS)?;
         let machine = Machine::new(calls).map_err(|e| io::Error::other(format!("{e:#}")))?;
         let (mut frames, outbox) = connect(FRAME_BYTES_MAX).await?;
@@ -69,7 +71,8 @@ pub fn run() -> io::Result<()> {
             program.take(ask(frame)?);
         }
         Ok(())
-    })
+    });
+    runtime.block_on(serving).map_err(io::Error::other)?
 }
 
 /// Compiles what the server sends, and ends when it hangs up.

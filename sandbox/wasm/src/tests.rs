@@ -228,6 +228,17 @@ fn files_that_are_damaged_are_not_loaded() {
     }
 }
 
+/// What the digest does not tell: whole, but made for other settings.
+#[test]
+fn what_another_engine_has_compiled_is_not_loaded() {
+    let engine = wasmtime::Engine::default();
+    let file = artefact::seal(true, &engine.precompile_module(&wasm(ECHO)).expect("compiled"));
+    let error = load_sealed(&file).map(|_| ()).expect_err("another engine's");
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidData, "{error}");
+    let component = artefact::seal(true, &engine.precompile_component(&wasm(COMMAND)).expect("compiled"));
+    assert!(load_sealed(&component).is_err(), "a component is no module");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn modules_of_noise_harm_nobody() {
     let mut seed = 0x2545_f491_4f6c_dd1d_u64;

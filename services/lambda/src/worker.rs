@@ -5,7 +5,7 @@ use crate::events;
 use crate::model::{Phase, Version};
 use crate::room::Lambda;
 use crate::{snap_start, view};
-use squall_runtime::SdkState;
+use squall_runtime::{SdkState, WASM_RUNTIME};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ async fn finish_now(room: &Lambda, region: &str, name: &str) -> Result<(), Error
     let code = room.code.open(&latest.code_object).await;
     let layers = room.code.open_layers(latest.layers.iter().map(|l| l.object.as_str())).await;
     let phase = match code.and_then(|code| Ok((code, layers?))) {
-        Ok(_packages) => {
+        Ok((code, _layers)) => {
             match room.runtime.prepare(&latest.runtime, latest.memory_mb).await {
                 // Functions that bundle their SDK still run; `doctor` and the health page tell the operator.
                 Ok(SdkState::Failed(why)) => {
@@ -56,6 +56,9 @@ async fn finish_now(room: &Lambda, region: &str, name: &str) -> Result<(), Error
                 Ok(_) => {}
                 // The interpreter went away since the function was made; an invocation says so.
                 Err(why) => tracing::warn!(function = name, why, "the runtime is not on this host"),
+            }
+            if latest.runtime == WASM_RUNTIME {
+                room.runtime.know_wasm(&code.path).await;
             }
             Phase::Done
         }

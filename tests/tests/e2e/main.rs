@@ -19,3 +19,4 @@ mod models;
 mod moving;
 mod server;
 mod soak;
+mod wasm;
