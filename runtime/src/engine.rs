@@ -105,6 +105,15 @@ impl Engine {
             }
             // Carried out under the lock, in `tick`.
             Action::Freeze { .. } => {}
+            Action::Look { after } => {
+                let engine = Arc::downgrade(self);
+                tokio::spawn(async move {
+                    sleep(after).await;
+                    if let Some(engine) = engine.upgrade() {
+                        engine.tell(|core, now| core.pool.look(now));
+                    }
+                });
+            }
         }
     }
 
@@ -309,6 +318,7 @@ impl Runtime {
             keep_alive: options.keep_alive(),
             age_max: Duration::from_secs(options.age_max_s.min(36_000)),
             freeze_after: Duration::from_millis(options.freeze_after_ms),
+            busy_enough: std::thread::available_parallelism().map_or(8, |n| n.get() as u32 * 4).max(8),
         };
         let engine = Arc::new(Engine {
             runtimes: Registry::start(&options, clients.python.clone()),

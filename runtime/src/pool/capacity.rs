@@ -1,5 +1,6 @@
 //! Room on the machine: when a start may happen, who must go for it, and whose turn it is.
 
+use super::pace::Pace;
 use super::{Action, Group, GroupId, Instance, InstanceId, LATEST, Phase, Pool, RequestId, Usage};
 use crate::Function;
 use std::collections::{HashSet, VecDeque};
@@ -36,6 +37,8 @@ impl Pool {
             queue: VecDeque::new(),
             starting: 0,
             live: 0,
+            busy: 0,
+            pace: Pace::default(),
             retired: is_old,
             broken: false,
         };
@@ -48,8 +51,7 @@ impl Pool {
     pub(super) fn start_missing(&mut self, group_id: GroupId, now: Duration) {
         loop {
             let Some(group) = self.groups.get(&group_id) else { return };
-            let wants = if group.broken { !group.queue.is_empty() } else { group.queue.len() > group.starting };
-            if !wants {
+            if !self.wants_start(group) {
                 return;
             }
             let memory = u64::from(group.function.memory_mb);
@@ -64,6 +66,12 @@ impl Pool {
             }
             self.start_one(group_id, false, now);
         }
+    }
+
+    /// Whether requests wait that no idle, starting or busy instance is to take.
+    fn wants_start(&self, group: &Group) -> bool {
+        let waits = if group.broken { !group.queue.is_empty() } else { group.queue.len() > group.starting };
+        waits && !self.holds(group)
     }
 
     fn hungers(&mut self, group_id: GroupId, now: Duration) {
@@ -83,7 +91,7 @@ impl Pool {
         let takes_request = group.broken && !is_provisioned;
         let bound: Option<RequestId> = if takes_request { group.queue.pop_front() } else { None };
         if let Some(pending) = bound.and_then(|r| self.requests.get_mut(&r)) {
-            pending.is_queued = false;
+            (pending.is_queued, pending.since) = (false, now);
         }
         if bound.is_none() {
             group.starting += 1;
@@ -192,8 +200,7 @@ impl Pool {
         for _ in 0..self.hungry.len() {
             let Some(group_id) = self.hungry.pop_front() else { return };
             let Some(group) = self.groups.get(&group_id) else { continue };
-            let wants = if group.broken { !group.queue.is_empty() } else { group.queue.len() > group.starting };
-            if !wants {
+            if !self.wants_start(group) {
                 self.is_fed(group_id);
                 continue;
             }

@@ -13,6 +13,7 @@
 
 mod admission;
 mod capacity;
+mod pace;
 mod provisioned;
 mod rest;
 #[cfg(test)]
@@ -22,6 +23,7 @@ pub use provisioned::Provisioned;
 
 use crate::keepalive::{GreedyDual, KeepAlive};
 use crate::{Function, ThrottleReason};
+use pace::Pace;
 use provisioned::Provision;
 use rest::Rest;
 use std::collections::{HashMap, VecDeque};
@@ -55,6 +57,8 @@ pub struct Limits {
     /// Rest after which an instance is frozen.
     /// Zero = never.
     pub freeze_after: Duration,
+    /// Busy instances of a version beyond which brief calls wait for one of them. 0 = never.
+    pub busy_enough: u32,
 }
 
 /// What the driver is to do.
@@ -68,6 +72,8 @@ pub enum Action {
     Kill { instance: InstanceId },
     /// Stop an idle instance's processes until it is assigned.
     Freeze { instance: InstanceId },
+    /// Call [`Pool::look`] after so long.
+    Look { after: Duration },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +112,9 @@ struct Group {
     /// Unbound starts under way.
     starting: usize,
     live: usize,
+    /// Instances with a request, or not yet back from one.
+    busy: u32,
+    pace: Pace,
     retired: bool,
     broken: bool,
 }
@@ -127,6 +136,8 @@ struct Usage {
 struct Pending {
     group: GroupId,
     is_queued: bool,
+    /// When an instance got it.
+    since: Duration,
     /// It was admitted beyond the provisioned concurrency of its version.
     is_spilled: bool,
 }
@@ -153,6 +164,8 @@ pub struct Pool {
     newest: HashMap<String, u64>,
     /// Groups that want a start and found no room, in turn.
     hungry: VecDeque<GroupId>,
+    /// Groups whose requests wait for busy instances.
+    held: Vec<GroupId>,
     actions: Vec<Action>,
     last_id: u64,
     starting: u32,
@@ -179,6 +192,7 @@ impl Pool {
             requests: HashMap::new(),
             newest: HashMap::new(),
             hungry: VecDeque::new(),
+            held: Vec::new(),
             actions: Vec::new(),
             last_id: 0,
             starting: 0,
@@ -210,7 +224,7 @@ impl Pool {
             }
         };
         let request = self.next_id();
-        self.requests.insert(request, Pending { group: group_id, is_queued: true, is_spilled });
+        self.requests.insert(request, Pending { group: group_id, is_queued: true, since: now, is_spilled });
         self.comes(group_id, now);
         if let Some(group) = self.groups.get_mut(&group_id) {
             group.queue.push_back(request);
@@ -231,13 +245,16 @@ impl Pool {
                 self.start_over(group_id, was, Some(false));
                 self.came_up(instance, took);
             }
-            Phase::Busy => {}
+            Phase::Busy => self.is_back(group_id),
             Phase::Idle { .. } | Phase::Ending => return,
         }
         let Some(entry) = self.instances.get_mut(&instance) else { return };
         if was == Phase::Bound {
             // Its request is in its hands already.
             entry.phase = Phase::Busy;
+            if let Some(group) = self.groups.get_mut(&group_id) {
+                group.busy += 1;
+            }
             return self.feed_hungry(now);
         }
         let Some(group) = self.groups.get_mut(&group_id) else { return };
@@ -255,10 +272,12 @@ impl Pool {
     /// The request has its answer and counts no longer.
     pub fn answered(&mut self, request: RequestId, now: Duration) {
         let Some(pending) = self.requests.remove(&request) else { return };
-        if let Some(group) = self.groups.get_mut(&pending.group)
-            && pending.is_queued
-        {
-            group.queue.retain(|r| *r != request);
+        if let Some(group) = self.groups.get_mut(&pending.group) {
+            if pending.is_queued {
+                group.queue.retain(|r| *r != request);
+            } else {
+                group.pace.learn(now.saturating_sub(pending.since), now);
+            }
         }
         self.release(&pending, now);
         self.forget_if_empty(pending.group);
@@ -315,7 +334,8 @@ impl Pool {
         let Some(entry) = self.instances.remove(&instance) else { return };
         match entry.phase {
             Phase::Starting | Phase::Bound => self.start_over(entry.group, entry.phase, None),
-            Phase::Idle { .. } | Phase::Busy | Phase::Ending => {}
+            Phase::Busy => self.is_back(entry.group),
+            Phase::Idle { .. } | Phase::Ending => {}
         }
         if let Some(group) = self.groups.get_mut(&entry.group) {
             group.live -= 1;
@@ -368,17 +388,28 @@ impl Pool {
         }
     }
 
+    /// An instance is done with its request.
+    fn is_back(&mut self, group_id: GroupId) {
+        if let Some(group) = self.groups.get_mut(&group_id) {
+            group.busy -= 1;
+        }
+    }
+
     /// Gives waiting requests to idle instances and starts what is missing.
     fn serve(&mut self, group_id: GroupId, now: Duration) {
-        while self.groups.get(&group_id).is_some_and(|g| !g.queue.is_empty()) {
+        while let Some(group) = self.groups.get(&group_id).filter(|g| !g.queue.is_empty()) {
+            if self.holds(group) {
+                return self.held(group_id);
+            }
             let Some(instance) = self.pop_idle(group_id) else { break };
             let Some(group) = self.groups.get_mut(&group_id) else { return };
             let Some(entry) = self.instances.get_mut(&instance) else { continue };
             let thaw = matches!(entry.phase, Phase::Idle { frozen: true, .. });
             let Some(request) = group.queue.pop_front() else { break };
             entry.phase = Phase::Busy;
+            group.busy += 1;
             if let Some(pending) = self.requests.get_mut(&request) {
-                pending.is_queued = false;
+                (pending.is_queued, pending.since) = (false, now);
             }
             self.actions.push(Action::Assign { request, instance, thaw });
         }

@@ -68,7 +68,8 @@ impl Pool {
 
     /// The last request in flight of a version was answered: its rest is planned.
     pub(super) fn falls_silent(&mut self, group_id: GroupId, now: Duration) {
-        let Some(group) = self.groups.get(&group_id) else { return };
+        let Some(group) = self.groups.get_mut(&group_id) else { return };
+        group.pace.rest();
         let keep_alive = self.limits.keep_alive;
         if group.retired {
             return;

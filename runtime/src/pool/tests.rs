@@ -1,5 +1,6 @@
 //! The state machine: late binding, limits, draining, and a random run against its invariants.
 
+mod pace;
 mod scaling;
 
 use super::*;
@@ -14,6 +15,7 @@ fn limits() -> Limits {
         keep_alive: KeepAlive::fixed(Duration::from_secs(60)),
         age_max: Duration::from_secs(1000),
         freeze_after: Duration::from_secs(1),
+        busy_enough: 0,
     }
 }
 
@@ -47,6 +49,7 @@ fn said(pool: &mut Pool) -> Vec<String> {
         Action::Start { instance, bound: Some(request), .. } => format!("start {instance} for {request}"),
         Action::Kill { instance } => format!("kill {instance}"),
         Action::Freeze { instance } => format!("freeze {instance}"),
+        Action::Look { after } => format!("look {}", after.as_millis()),
     };
     pool.take_actions().iter().map(name).collect()
 }
@@ -262,7 +265,7 @@ fn random_runs_lose_no_request() {
     for seed in 1..400u64 {
         let mut random = Xorshift(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         let mut world = Naive {
-            pool: Pool::new(limits()),
+            pool: Pool::new(Limits { busy_enough: (seed % 4) as u32, ..limits() }),
             starting: vec![],
             busy: vec![],
             idle: vec![],
@@ -367,6 +370,8 @@ impl Naive {
         }
         self.pool.tick(now);
         self.obey(now);
+        self.pool.look(now);
+        self.obey(now);
     }
 
     fn close(&mut self, request: Option<RequestId>) {
@@ -393,7 +398,7 @@ impl Naive {
                     self.idle.retain(|i| *i != instance);
                     self.ending.push(instance);
                 }
-                Action::Freeze { .. } => {}
+                Action::Freeze { .. } | Action::Look { .. } => {}
             }
         }
         let counts = self.pool.counts();

@@ -26,7 +26,7 @@ fn run(pool: &mut Pool, now: Duration) -> usize {
                     pool.ready(instance, now);
                 }
                 Action::Kill { instance } => pool.gone(instance, now),
-                Action::Assign { .. } | Action::Freeze { .. } => {}
+                Action::Assign { .. } | Action::Freeze { .. } | Action::Look { .. } => {}
             }
         }
     }
@@ -201,7 +201,7 @@ fn a_full_machine_is_shared_between_functions() {
                     }
                     Action::Kill { instance } => pool.gone(instance, now),
                     Action::Assign { request, instance, .. } => busy.push((request, instance)),
-                    Action::Freeze { .. } => {}
+                    Action::Freeze { .. } | Action::Look { .. } => {}
                 }
             }
         }
@@ -238,7 +238,7 @@ fn more_functions_than_instances_take_turns() {
                     pool.answered(request, now);
                     pool.ready(instance, now);
                 }
-                Action::Freeze { .. } => {}
+                Action::Freeze { .. } | Action::Look { .. } => {}
             }
         }
     }
