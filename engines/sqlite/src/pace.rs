@@ -5,8 +5,7 @@
 //! sync, and the rest goes with the next one, beside those who were just answered (PutItem at 64 callers on two processors: 1.7
 //! of them in use with batches of 24, 1.49 without a limit). On a slow disk no batch is that long.
 //!
-//! When half as many again as it took wait at its end, callers need no time of their own and the committer is what all wait for:
-//! then batches grow, since fewer syncs are what it needs.
+//! When far more wait at its end than it took, there are many callers: then batches grow, up to about a quarter of them.
 
 use std::time::Duration;
 
@@ -17,12 +16,17 @@ const GROWN_MAX: f64 = 4_096.0;
 /// Batches with fewer jobs say little.
 const NOTED_MIN: usize = 8;
 
+/// What a job costs the committer beside applying it, in times of that: its pages are written and summed, it is answered.
+const WRITING: f64 = 2.0;
+/// The part of it that lies in the commit.
+const COMMITTING: f64 = 1.5;
+
 /// What batches took lately, in microseconds.
 #[derive(Default)]
 pub(crate) struct Pace {
     apply_each: f64,
     sync: f64,
-    /// Jobs to which batches have grown, when callers were faster than the committer.
+    /// Jobs to which batches have grown, when there were many callers.
     grown: f64,
 }
 
@@ -35,9 +39,9 @@ impl Pace {
         (self.deserved().max(self.grown) as usize).clamp(JOBS_MIN, most)
     }
 
-    /// Jobs whose work takes as long as a sync. Writing what was applied takes about as long as applying it.
+    /// Jobs whose work takes as long as a sync.
     fn deserved(&self) -> f64 {
-        (self.sync / (2.0 * self.apply_each)).max(JOBS_MIN as f64)
+        self.sync / ((1.0 + WRITING) * self.apply_each)
     }
 
     /// A batch was applied and committed with a sync, each in this time; so many jobs wait now.
@@ -47,8 +51,8 @@ impl Pace {
         }
         let (applied, committed) = (applied.as_secs_f64() * 1e6, committed.as_secs_f64() * 1e6);
         settle(&mut self.apply_each, applied / jobs as f64);
-        settle(&mut self.sync, (committed - applied).max(committed / 4.0));
-        self.grown = if waiting * 2 > jobs * 3 {
+        settle(&mut self.sync, (committed - COMMITTING * applied).max(committed / 4.0));
+        self.grown = if waiting * 2 > jobs * 5 {
             (self.grown.max(jobs as f64) * 1.5).min(GROWN_MAX)
         } else {
             self.grown * (15.0 / 16.0)
@@ -82,17 +86,17 @@ mod tests {
     #[test]
     fn a_batch_is_as_long_as_its_sync_deserves() {
         let fresh = Pace::default;
-        assert_eq!(noted(&mut fresh(), 64, 320, 560, 0), 24, "a fast disk");
-        assert_eq!(noted(&mut fresh(), 64, 320, 8_320, 0), 800, "a slow one");
+        assert_eq!(noted(&mut fresh(), 64, 320, 800, 0), 21, "a fast disk");
+        assert_eq!(noted(&mut fresh(), 64, 320, 8_480, 0), 533, "a slow one");
         assert_eq!(noted(&mut fresh(), 64, 1_000, 1_000, 0), JOBS_MIN, "syncs that cost nothing");
         assert_eq!(noted(&mut fresh(), 1, 5, 200, 0), 4_096, "nothing is known");
     }
 
     #[test]
-    fn batches_grow_while_callers_are_faster() {
+    fn batches_grow_with_the_number_of_callers() {
         let mut pace = Pace::default();
-        assert_eq!(noted(&mut pace, 24, 120, 360, 20), 24);
-        assert_eq!(noted(&mut pace, 24, 120, 360, 40), 4_096);
-        assert_eq!(noted(&mut pace, 64, 320, 560, 0), 24, "and shrink again");
+        assert_eq!(noted(&mut pace, 24, 120, 480, 40), 20);
+        assert_eq!(noted(&mut pace, 24, 120, 480, 80), 4_096);
+        assert_eq!(noted(&mut pace, 64, 320, 800, 0), 21, "and shrink again");
     }
 }
