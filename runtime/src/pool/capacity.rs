@@ -9,6 +9,8 @@ use std::time::Duration;
 
 /// How long a function without any instance waits before another gives one up for it.
 const PATIENCE: Duration = Duration::from_millis(250);
+/// Versions that are remembered as broken; beyond, the memory begins anew, at the price of a second start each.
+const BROKEN_MAX: usize = 10_000;
 /// Seconds in which the burst limit comes back in full.
 const BURST_SECS: f64 = 10.0;
 
@@ -28,9 +30,11 @@ impl Pool {
         let id = self.next_id();
         let newest = self.newest.get(&function.function_arn);
         let is_old = function.version == LATEST && newest.is_some_and(|revision| function.revision < *revision);
+        let key = function.arn_of_version();
         let group = Group {
             function: function.clone(),
-            key: function.arn_of_version(),
+            broken: self.broken.get(&key) == Some(&function.revision),
+            key,
             in_flight: 0,
             hungry_since: None,
             idle: Vec::new(),
@@ -40,7 +44,6 @@ impl Pool {
             busy: 0,
             pace: Pace::default(),
             retired: is_old,
-            broken: false,
         };
         self.groups.insert(id, group);
         self.usage.entry(function.function_arn.clone()).or_default().groups.push(id);
@@ -128,6 +131,16 @@ impl Pool {
     pub(super) fn start_over(&mut self, group_id: GroupId, was: Phase, is_broken: Option<bool>) {
         self.starting -= 1;
         if let Some(group) = self.groups.get_mut(&group_id) {
+            match is_broken {
+                Some(true) if !group.broken => {
+                    if self.broken.len() >= BROKEN_MAX {
+                        self.broken.clear();
+                    }
+                    self.broken.insert(group.key.clone(), group.function.revision);
+                }
+                Some(false) if group.broken => drop(self.broken.remove(&group.key)),
+                _ => {}
+            }
             group.broken = is_broken.unwrap_or(group.broken);
             if was == Phase::Starting {
                 group.starting -= 1;

@@ -162,6 +162,8 @@ pub struct Pool {
     /// The revision of `$LATEST` that is current, for functions that were changed: a request that was resolved before the
     /// change may come after it.
     newest: HashMap<String, u64>,
+    /// Revisions by version whose code failed to load last, beyond the life of groups.
+    broken: HashMap<String, u64>,
     /// Groups that want a start and found no room, in turn.
     hungry: VecDeque<GroupId>,
     /// Groups whose requests wait for busy instances.
@@ -191,6 +193,7 @@ impl Pool {
             instances: HashMap::new(),
             requests: HashMap::new(),
             newest: HashMap::new(),
+            broken: HashMap::new(),
             hungry: VecDeque::new(),
             held: Vec::new(),
             actions: Vec::new(),

@@ -131,6 +131,7 @@ impl Pool {
         if keep.is_none() {
             let prefix = format!("{function_arn}:");
             self.rests.retain(|key, _| !key.starts_with(&prefix));
+            self.broken.retain(|key, _| !key.starts_with(&prefix));
             return self.unprovision_all(function_arn);
         }
         // The habit stays with the name; the code that would be started does not.

@@ -405,3 +405,24 @@ impl Naive {
         assert!(counts.instances <= 5 && counts.starting <= 3, "{counts:?}");
     }
 }
+
+#[test]
+fn a_version_stays_broken_when_none_of_its_instances_is_left() {
+    let mut pool = Pool::new(limits());
+    let f = function("f", 1);
+    let one = pool.request(&f, NOW).expect("admitted");
+    let first = started(&mut pool);
+    pool.init_failed(first, NOW);
+    let bound = started(&mut pool);
+    pool.init_failed(bound, NOW);
+    pool.answered(one, NOW);
+    pool.gone(first, NOW);
+    pool.gone(bound, NOW);
+    said(&mut pool);
+    let two = pool.request(&f, NOW).expect("admitted");
+    let actions = said(&mut pool);
+    assert!(actions.iter().all(|a| a.ends_with(&format!("for {two}"))) && actions.len() == 1, "{actions:?}");
+    // Another revision is tried as any other.
+    pool.request(&function("f", 2), NOW).expect("admitted");
+    assert!(said(&mut pool).iter().all(|a| !a.contains("for")));
+}
