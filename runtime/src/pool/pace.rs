@@ -10,15 +10,20 @@ use std::time::Duration;
 
 /// The quickest call of late that makes a function brief.
 const LEAST_MAX: Duration = Duration::from_millis(1);
-/// Its mean, which calls that do take long soon pass.
-const MEAN_MAX: Duration = Duration::from_millis(20);
+/// The mean of its calls is not above this and half as much again as they take by turns on the processors: calls that wait for
+/// something else soon pass it, and then more of them at a time are of use.
+const MEAN_SLACK: Duration = Duration::from_millis(1);
+/// Of `busy_enough`, for each processor.
+const WIDTH_PER_CPU: u32 = 4;
+/// After so many answers one instance less may be busy beyond the usual number.
+const ANSWERS_PER_EXTRA: u32 = 16;
 /// Without an answer for so long, requests that wait are given to further instances.
 const STALL: Duration = Duration::from_millis(4);
 
 /// How long a group's calls take, and how they go on.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pace {
-    /// The quickest of late: it rises by 1/64 with every call that is not.
+    /// The quickest of late: it rises by 1/4096 with every call that is not.
     least: Option<Duration>,
     /// Over about sixteen calls.
     mean: Duration,
@@ -26,6 +31,8 @@ pub(super) struct Pace {
     last: Duration,
     /// Instances that may be busy beyond the usual number.
     extra: u32,
+    /// Answers since that number fell.
+    answers: u32,
 }
 
 impl Pace {
@@ -36,8 +43,12 @@ impl Pace {
             Some(_) => self.mean - self.mean / 16 + took / 16,
             None => took,
         };
-        let least = self.least.map_or(took, |least| least + least / 64 + Duration::from_micros(1));
+        let least = self.least.map_or(took, |least| least + least / 4096);
         self.least = Some(least.min(took));
+        self.answers += 1;
+        if self.answers >= ANSWERS_PER_EXTRA {
+            (self.answers, self.extra) = (0, self.extra.saturating_sub(1));
+        }
     }
 
     /// All requests were answered.
@@ -45,8 +56,10 @@ impl Pace {
         self.extra = 0;
     }
 
-    fn is_brief(&self) -> bool {
-        self.least.is_some_and(|least| least <= LEAST_MAX) && self.mean <= MEAN_MAX
+    /// Whether calls take no longer than `busy` of them at a time must on the processors that `width` stands for.
+    fn is_brief(&self, busy: u32, width: u32) -> bool {
+        let Some(least) = self.least.filter(|least| *least <= LEAST_MAX) else { return false };
+        self.mean <= MEAN_SLACK + least * (busy * WIDTH_PER_CPU + busy * WIDTH_PER_CPU / 2) / width.max(1)
     }
 }
 
@@ -54,7 +67,7 @@ impl Pool {
     /// Whether a group's next request is better left to an instance that is busy now.
     pub(super) fn holds(&self, group: &Group) -> bool {
         let width = self.limits.busy_enough;
-        width > 0 && group.busy >= width.saturating_add(group.pace.extra) && group.pace.is_brief()
+        width > 0 && group.busy >= width.saturating_add(group.pace.extra) && group.pace.is_brief(group.busy, width)
     }
 
     /// Requests of a group wait for its busy instances: that is looked at again.
@@ -77,5 +90,34 @@ impl Pool {
             }
             self.serve(group_id, now);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn learn(pace: &mut Pace, took: Duration, count: u32) -> (bool, bool) {
+        (0..count).for_each(|_| pace.learn(took, Duration::ZERO));
+        (pace.is_brief(8, 8), pace.is_brief(64, 8))
+    }
+
+    #[test]
+    fn calls_that_wait_for_something_else_are_not_brief() {
+        let (mut pace, brief) = (Pace::default(), Duration::from_micros(200));
+        assert_eq!(learn(&mut pace, brief, 16), (true, true));
+        // What 64 take that run by turns on two processors is no reason; for 8 it would be.
+        assert_eq!(learn(&mut pace, Duration::from_millis(7), 200), (false, true));
+        assert_eq!(learn(&mut pace, brief, 200), (true, true));
+        assert_eq!(learn(&mut pace, Duration::from_millis(30), 100), (false, false));
+    }
+
+    #[test]
+    fn more_instances_take_part_for_a_while_only() {
+        let mut pace = Pace { extra: 8, ..Pace::default() };
+        learn(&mut pace, Duration::from_micros(200), ANSWERS_PER_EXTRA);
+        assert_eq!(pace.extra, 7);
+        learn(&mut pace, Duration::from_micros(200), ANSWERS_PER_EXTRA * 10);
+        assert_eq!(pace.extra, 0);
     }
 }
