@@ -269,9 +269,23 @@ impl Postgres {
         keeper.wait().expect("the server ends");
         drop(pipe);
         if signal == "KILL" {
-            // Its children notice by themselves; the next server does not start before they are gone.
-            std::thread::sleep(Duration::from_millis(300));
+            self.outlive_children();
             drop(fs::remove_file(self.data.join("postmaster.pid")));
+        }
+    }
+}
+
+impl Postgres {
+    /// Waits until what a killed server has left is gone: its children notice by themselves, and the next server does not start
+    /// before. They stand in its folder.
+    fn outlive_children(&self) {
+        let data = self.data.canonicalize().unwrap_or_else(|_| self.data.clone());
+        let stands_there =
+            |process: fs::DirEntry| fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd == data);
+        let begin = Instant::now();
+        while fs::read_dir("/proc").into_iter().flatten().flatten().any(stands_there) {
+            assert!(begin.elapsed() < TIMEOUT, "PostgreSQL's children do not end: {}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 }
