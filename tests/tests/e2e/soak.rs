@@ -85,8 +85,12 @@ fn counts(server: &Server) -> [usize; 5] {
     ]
 }
 
+/// Disk images that nobody has touched are kept for 10 s for further sandboxes.
+const KEPT_FOR: Duration = Duration::from_secs(11);
+
 /// The counts once nothing changes any more.
 fn settled(server: &Server) -> [usize; 5] {
+    thread::sleep(KEPT_FOR);
     let mut last = ([0; 5], 0);
     until("the server comes to rest", || {
         let now = counts(server);
