@@ -57,5 +57,8 @@ pub use pool::Provisioned;
 pub use process::ProcessLauncher;
 pub use sdk::SdkState;
 pub use snapshots::Made;
-pub use wasm::{MODULES as WASM_MODULES, RUNTIME as WASM_RUNTIME, WasmProgram, WasmRefused};
+pub use wasm::{
+    MODULE_BYTES_MAX as WASM_MODULE_BYTES_MAX, MODULES as WASM_MODULES, RUNTIME as WASM_RUNTIME, WasmProgram,
+    WasmRefused,
+};
 pub use zygotes::ZygoteState;

@@ -4,8 +4,8 @@
 //! server's threads never fork. The spawner keeps a pool of prepared sandboxes: namespaces, listeners, read-only root,
 //! `/tmp` image and cgroups are made before a request needs them, so that a spawn only binds the code and executes.
 //!
-//! Invariants: nothing prepared is ever used twice; a worker's death ends every process in it; the death of the
-//! server ends every worker; the level that was asked for is the level in force, or `start` fails.
+//! Invariants: nothing that a worker could have changed is ever used twice; a worker's death ends every process in it; the
+//! death of the server ends every worker; the level that was asked for is the level in force, or `start` fails.
 //!
 //! This crate does not speak the Runtime API and knows nothing of functions: it hands out listening sockets.
 #![cfg(target_os = "linux")]

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Lab, finish};
+use common::{ADOPT, Lab, finish, ready};
 use squall_sandbox::{Level, Mount, Spec, Start, Zygote, ZygoteSpec};
 
 /// Says that it waits, takes the payload, and runs the script that is the program's last argument. `HOW` changes that.
@@ -24,13 +24,7 @@ payload = exactly(int.from_bytes(exactly(4), "little"))
 if how == "cannot":
     peer.sendall(b"n")
     import time; time.sleep(1000)
-argc, envc = int.from_bytes(payload[:4], "little"), int.from_bytes(payload[4:8], "little")
-strings = payload[8:].split(b"\0")
-argv, env = strings[:argc], strings[argc:argc + envc]
-os.environ.clear()
-for pair in env:
-    name, _, value = pair.partition(b"=")
-    os.environb[name] = value
+exec(open("/var/runtime/adopt.py").read())
 peer.sendall(b"k")
 peer.close()
 print("stem", end=" ")
@@ -41,6 +35,7 @@ fn mounts(lab: &Lab, how: &str) -> Vec<Mount> {
     let host = lab.dir.path().join("client");
     std::fs::create_dir_all(&host).expect("client directory");
     std::fs::write(host.join("stem.py"), PROGRAM).expect("write");
+    std::fs::write(host.join("adopt.py"), ADOPT).expect("write");
     std::fs::write(host.join("how"), how).expect("write");
     vec![Mount { host, inside: "/var/runtime".into() }]
 }
@@ -62,12 +57,6 @@ fn grown(lab: &Lab, stem: &Zygote, how: &str, script: &str) -> Spec {
     spec.start = Start::Fork(stem.number());
     spec.mounts = mounts(lab, how);
     spec
-}
-
-async fn ready(lab: &Lab, count: usize) {
-    while lab.sandbox.stats().ready != count {
-        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-    }
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Lab, finish, forked, zygote};
+use common::{Lab, finish, forked, ready, zygote};
 use squall_sandbox::{Level, Mount, ZygoteSpec};
 
 #[tokio::test]
@@ -259,13 +259,6 @@ for line in open('/proc/self/maps'):
             assert_eq!(text, "fine\n", "beside {script}");
         }
         assert!(zygote.is_alive() && sibling.control.exit().is_none(), "after {script}");
-    }
-}
-
-/// Waits until that many sandboxes are ready.
-async fn ready(lab: &Lab, count: usize) {
-    while lab.sandbox.stats().ready != count {
-        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
     }
 }
 

@@ -1,5 +1,7 @@
 //! Resource ids: small numbers that stand for (account, region, service, resource) in keys, and are never reused.
 
+use std::ops::Range;
+
 use squall_types::Millis;
 
 use crate::envelope;
@@ -24,11 +26,18 @@ pub fn counter() -> Key {
 /// # Errors
 /// `Corrupt` if the counter cannot be read.
 pub fn take(row: Option<&Row>, out: &mut Vec<Mutation>) -> Result<u64> {
+    take_many(row, out, 1).map(|taken| taken.start)
+}
+
+fn take_many(row: Option<&Row>, out: &mut Vec<Mutation>, count: u32) -> Result<Range<u64>> {
     let given = envelope::open_counter(row.map(|row| row.value.as_ref()))?;
-    let id = u64::try_from(given).ok().and_then(|n| n.checked_add(FIRST));
-    let id = id.ok_or_else(|| Error::Corrupt("the id counter is out of range".into()))?;
-    out.put(counter(), envelope::seal_counter(given.saturating_add(1)));
-    Ok(id)
+    let first = u64::try_from(given).ok().and_then(|n| n.checked_add(FIRST));
+    let end = first.and_then(|first| first.checked_add(count.into()));
+    let (Some(first), Some(end), Some(next)) = (first, end, given.checked_add(count.into())) else {
+        return Err(Error::Corrupt("the id counter is out of range".into()));
+    };
+    out.put(counter(), envelope::seal_counter(next));
+    Ok(first..end)
 }
 
 /// Takes the next id in a transaction of its own. An id that is then not used is lost, which is harmless.
@@ -36,11 +45,7 @@ pub fn take(row: Option<&Row>, out: &mut Vec<Mutation>) -> Result<u64> {
 /// # Errors
 /// As `commit`.
 pub async fn allocate(state: &dyn State) -> Result<u64> {
-    let txn = Txn::new().rule([counter()], |view, out| take(view.row(0), out));
-    match state.commit(txn).await {
-        Ok(done) => done.reply::<u64>().ok_or(Error::Unknown),
-        Err(error) => Err(error.rejected::<Error>().unwrap_or_else(|other| other)),
-    }
+    allocate_many(state, 1).await.map(|taken| taken.start)
 }
 
 /// Takes so many ids at once, for one who needs them often and must not wait for the disk each time. Those that are then not
@@ -48,20 +53,10 @@ pub async fn allocate(state: &dyn State) -> Result<u64> {
 ///
 /// # Errors
 /// As `commit`.
-pub async fn allocate_many(state: &dyn State, count: u64) -> Result<std::ops::Range<u64>> {
-    let txn = Txn::new().rule([counter()], move |view, out| {
-        let given = envelope::open_counter(view.row(0).map(|row| row.value.as_ref()))?;
-        let first = u64::try_from(given).ok().and_then(|n| n.checked_add(FIRST));
-        let range = first.and_then(|first| Some(first..first.checked_add(count)?));
-        let next = i64::try_from(count).ok().and_then(|count| given.checked_add(count));
-        let (Some(range), Some(next)) = (range, next) else {
-            return Err(Error::Corrupt("the id counter is out of range".into()));
-        };
-        out.put(counter(), envelope::seal_counter(next));
-        Ok(range)
-    });
+pub async fn allocate_many(state: &dyn State, count: u32) -> Result<Range<u64>> {
+    let txn = Txn::new().rule([counter()], move |view, out| take_many(view.row(0), out, count));
     match state.commit(txn).await {
-        Ok(done) => done.reply::<std::ops::Range<u64>>().ok_or(Error::Unknown),
+        Ok(done) => done.reply::<Range<u64>>().ok_or(Error::Unknown),
         Err(error) => Err(error.rejected::<Error>().unwrap_or_else(|other| other)),
     }
 }
@@ -73,4 +68,21 @@ pub fn txn_id(now: Millis, unique: u64) -> [u8; 16] {
         *to = from;
     }
     id
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_that_are_taken_together_follow_each_other() {
+        let mut out = Vec::new();
+        assert_eq!(take(None, &mut out).ok(), Some(FIRST));
+        assert_eq!(take_many(None, &mut out, 64).ok(), Some(FIRST..FIRST + 64));
+        let row = |value: bytes::Bytes| Row { key: counter(), value, ver: crate::txn::Stamp(1) };
+        let full = row(envelope::seal_counter(i64::MAX));
+        assert!(take_many(Some(&full), &mut out, 1).is_err(), "never the same again");
+        let some = row(envelope::seal_counter(64));
+        assert_eq!(take_many(Some(&some), &mut out, 2).ok(), Some(FIRST + 64..FIRST + 66));
+    }
 }

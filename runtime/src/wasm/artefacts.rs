@@ -3,7 +3,7 @@
 //! Compiling is work on what a stranger has written, so it happens in a process of its own, in a sandbox, with limits of time and
 //! memory. Files are named by the SHA-256 of the module and the engine's version. They are a cache: any of them may be deleted.
 
-use super::{MODULES, RUNTIME, Wasm};
+use super::{MODULE_BYTES_MAX, MODULES, RUNTIME, Wasm};
 use crate::InvokeError;
 use crate::Runtime;
 use crate::driver::StartError;
@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use crate::logline::Failure;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
-use squall_wasm_wire::{Ask, COMPILE, COMPILED_BYTES_MAX, MODULE_BYTES_MAX, Tell};
+use squall_wasm_wire::{Ask, COMPILE, COMPILED_BYTES_MAX, Tell};
 use std::fs;
 use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
@@ -112,8 +112,8 @@ impl Wasm {
             return Ok(file);
         }
         let compiled = self.compile(engine, module).await?;
-        let (folder, name) = (self.folder.clone(), file.clone());
-        let kept = tokio::task::spawn_blocking(move || keep(&folder, &name, &compiled)).await;
+        let (folder, name, staged) = (self.folder.clone(), file.clone(), engine.uuid());
+        let kept = tokio::task::spawn_blocking(move || keep(&folder, &name, &staged, &compiled)).await;
         kept.map_err(|e| host(io::Error::other(e)))?.map_err(host)?;
         Ok(file)
     }
@@ -166,12 +166,12 @@ fn read_module(paths: &[PathBuf]) -> io::Result<Bytes> {
     Ok(bytes.into())
 }
 
-/// Writes the file whole or not at all, and makes room for it.
-fn keep(folder: &Path, name: &str, compiled: &[u8]) -> io::Result<()> {
+/// Writes the file whole or not at all, first by a name of nobody else's, and makes room for it.
+fn keep(folder: &Path, name: &str, staged: &str, compiled: &[u8]) -> io::Result<()> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
     make_room(folder, KEPT_BYTES_MAX.saturating_sub(compiled.len() as u64))?;
-    let staged = folder.join(format!("{name}.tmp"));
+    let staged = folder.join(format!("{staged}.tmp"));
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&staged)?;
     file.write_all(compiled)?;
     file.set_permissions(fs::Permissions::from_mode(0o644))?;
@@ -214,7 +214,7 @@ mod tests {
         make_room(dir.path(), 15).expect("room");
         let left: Vec<_> = fs::read_dir(dir.path()).expect("list").flatten().map(|e| e.file_name()).collect();
         assert_eq!(left, ["a"]);
-        keep(dir.path(), "d", b"new").expect("kept");
+        keep(dir.path(), "d", "own", b"new").expect("kept");
         assert_eq!(fs::read(dir.path().join("d")).expect("read"), b"new");
     }
 }

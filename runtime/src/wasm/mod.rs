@@ -11,6 +11,7 @@ mod program;
 
 pub use artefacts::WasmRefused;
 pub use environment::run;
+pub use squall_wasm_wire::MODULE_BYTES_MAX;
 
 use parking_lot::Mutex;
 use program::Link;

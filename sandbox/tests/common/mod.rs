@@ -81,6 +81,13 @@ impl Lab {
     }
 }
 
+/// Waits until that many sandboxes are ready.
+pub async fn ready(lab: &Lab, count: usize) {
+    while lab.sandbox.stats().ready != count {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
 /// All output, and how it ended.
 pub async fn finish(worker: Worker) -> (String, Exit) {
     let Worker { output, control, .. } = worker;
@@ -104,6 +111,12 @@ ctypes.pythonapi.PyOS_BeforeFork()
 at = lib.squall_zygote_serve(3, b"hello", None, ctypes.byref(length))
 ctypes.pythonapi.PyOS_AfterFork_Child()
 payload = ctypes.string_at(at, length.value)
+exec(open("/var/runtime/adopt.py").read())
+exec(argv[-1].decode())
+"#;
+
+/// Makes the payload's environment this process's, and its arguments `argv`.
+pub const ADOPT: &str = r#"
 argc, envc = int.from_bytes(payload[:4], "little"), int.from_bytes(payload[4:8], "little")
 strings = payload[8:].split(b"\0")
 argv, env = strings[:argc], strings[argc:argc + envc]
@@ -111,7 +124,6 @@ os.environ.clear()
 for pair in env:
     name, _, value = pair.partition(b"=")
     os.environb[name] = value
-exec(argv[-1].decode())
 "#;
 
 fn mounts(lab: &Lab) -> Vec<Mount> {
@@ -121,6 +133,7 @@ fn mounts(lab: &Lab) -> Vec<Mount> {
         std::fs::create_dir_all(&host).expect("client directory");
         std::fs::write(host.join("zygote.so"), ZYGOTE_LIBRARY).expect("write");
         std::fs::write(host.join("zygote.py"), PROGRAM).expect("write");
+        std::fs::write(host.join("adopt.py"), ADOPT).expect("write");
     }
     vec![Mount { host, inside: "/var/runtime".into() }]
 }

@@ -7,12 +7,10 @@ use crate::package;
 use crate::room::Lambda;
 use crate::rules;
 use bytes::Bytes;
-use squall_runtime::{WASM_MODULES as MODULES, WASM_RUNTIME as RUNTIME, WasmRefused};
+use squall_runtime::{WASM_MODULE_BYTES_MAX, WASM_MODULES as MODULES, WASM_RUNTIME as RUNTIME, WasmRefused};
 
 /// Linear memory ends where 32 bits do.
 const MEMORY_MAX_MB: u32 = 4096;
-/// Most bytes of the module.
-const MODULE_BYTES_MAX: u64 = 64 << 20;
 
 /// Settings fit the runtime.
 ///
@@ -44,7 +42,7 @@ pub async fn code(room: &Lambda, runtime: &str, zip: &Bytes) -> Result<(), Error
     let zip = zip.clone();
     let found = tokio::task::spawn_blocking(move || {
         for name in MODULES {
-            if let Some(module) = package::file(&zip, name, MODULE_BYTES_MAX)? {
+            if let Some(module) = package::file(&zip, name, WASM_MODULE_BYTES_MAX as u64)? {
                 return Ok(Some(module));
             }
         }

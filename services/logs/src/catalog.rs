@@ -15,7 +15,7 @@ use std::sync::Arc;
 const ROWS_MAX: usize = 1_000_000;
 /// Ids taken at a time. Taking them is synced, so that no file's name is ever given twice; what functions log must not wait for
 /// that at each first call.
-const IDS_AT_A_TIME: u64 = 64;
+const IDS_AT_A_TIME: u32 = 64;
 
 /// A group as it is stored.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]

@@ -31,14 +31,13 @@ pub async fn update_function_code(
     let architecture = architecture(input.architectures)?;
     let entry = room.find(ctx, &name)?;
     check_free(room, ctx, &entry.record, input.revision_id.as_deref())?;
+    wasm::code(room, &entry.record.latest.runtime, &zip).await?;
     if input.dry_run == Some(true) {
-        wasm::code(room, &entry.record.latest.runtime, &zip).await?;
         let package = inspect(zip).await?;
         let mut v = Version::clone(&entry.record.latest);
         (v.code_sha256, v.code_bytes, v.architecture) = (package.sha256, package.bytes, architecture);
         return Ok(view::configuration(ctx.account.as_str(), &entry.record, &v, None));
     }
-    wasm::code(room, &entry.record.latest.runtime, &zip).await?;
     let package = store_package(room, ctx, zip).await?;
     let old = entry.record.latest.code_object.clone();
     let changed = change(room, ctx, &name, input.revision_id.as_deref(), |v| {
