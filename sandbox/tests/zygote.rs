@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Lab, finish, forked, ready, zygote};
+use common::{Lab, finish, forked, ready, zygote, zygote_with};
 use squall_sandbox::{Level, Mount, ZygoteSpec};
 
 #[tokio::test]
@@ -298,6 +298,29 @@ print(n); sys.stdout.flush(); os._exit(0)";
     few.pids_max = 20;
     let count: u32 = lab.run(few).await.0.trim().parse().expect("a number");
     assert!(count < 20, "{count}");
+}
+
+#[tokio::test]
+async fn a_fork_that_waits_has_its_mounts_and_gives_them_to_no_other() {
+    let lab = Lab::start(Level::Full, 1).await;
+    let host = lab.dir.path().join("extra");
+    std::fs::create_dir(&host).expect("folder");
+    std::fs::write(host.join("x"), "").expect("write");
+    let extra = Mount { host, inside: "/var/extra".into() };
+    let zygote = zygote_with(&lab, Some(extra.clone())).await;
+    zygote.stock(2);
+    ready(&lab, 3).await;
+    let script = "
+found = os.path.exists('/var/extra/x')
+try:
+    os.mkdir('/var/extra/y')
+except OSError as error:
+    found = (found, error.errno)
+print(found, len([line for line in open('/proc/self/mounts') if ' /var/runtime ' in line])); sys.stdout.flush(); os._exit(0)";
+    let mut spec = forked(&lab, &zygote, script);
+    assert_eq!(lab.run(spec.clone()).await.0.trim(), "(False, 2) 1", "a function without the mount");
+    spec.mounts.push(extra);
+    assert_eq!(lab.run(spec).await.0.trim(), "(True, 30) 1", "a function with it");
 }
 
 #[tokio::test]

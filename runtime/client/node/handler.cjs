@@ -10,10 +10,14 @@ const { RuntimeError } = require('./errors.cjs');
 /** Whether the nearest package.json above the file says `"type": "module"`. */
 function isModulePackage(folder) {
   for (let at = folder; ; at = path.dirname(at)) {
-    try {
-      return JSON.parse(fs.readFileSync(path.join(at, 'package.json'), 'utf8')).type === 'module';
-    } catch (error) {
-      if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR') return false;
+    const file = path.join(at, 'package.json');
+    // Looked for first: mostly there is none, and an exception is dear.
+    if (isFile(file)) {
+      try {
+        return JSON.parse(fs.readFileSync(file, 'utf8')).type === 'module';
+      } catch {
+        return false;
+      }
     }
     if (path.dirname(at) === at || path.basename(at) === 'node_modules') return false;
   }

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 /// The quickest call of late that makes a function brief.
 const LEAST_MAX: Duration = Duration::from_millis(1);
-/// The mean of its calls is not above this and half as much again as they take by turns on the processors: calls that wait for
-/// something else soon pass it, and then more of them at a time are of use.
+/// The mean of its calls is not above this and what they take by turns on the processors, with as much again, twice, for the server
+/// and for who calls: calls that wait for something else soon pass it, and then more of them at a time are of use.
 const MEAN_SLACK: Duration = Duration::from_millis(1);
+const TURNS: u32 = 3;
 /// Of `busy_enough`, for each processor.
 const WIDTH_PER_CPU: u32 = 4;
 /// After so many answers one instance less may be busy beyond the usual number.
@@ -59,7 +60,7 @@ impl Pace {
     /// Whether calls take no longer than `busy` of them at a time must on the processors that `width` stands for.
     fn is_brief(&self, busy: u32, width: u32) -> bool {
         let Some(least) = self.least.filter(|least| *least <= LEAST_MAX) else { return false };
-        self.mean <= MEAN_SLACK + least * (busy * WIDTH_PER_CPU + busy * WIDTH_PER_CPU / 2) / width.max(1)
+        self.mean <= MEAN_SLACK + least * (busy * WIDTH_PER_CPU * TURNS) / width.max(1)
     }
 }
 

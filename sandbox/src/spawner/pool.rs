@@ -210,20 +210,30 @@ impl Pool {
     fn best_for(&self, spec: &Spec) -> Option<usize> {
         let cell = |n: &u64| self.cells.get(n).filter(|c| c.tmp_bytes == spec.tmp_bytes);
         let stocked = match spec.start {
-            Start::Fork(zygote) => self.ready.iter().position(|n| cell(n).is_some() && self.holds(*n, zygote)),
-            Start::Execute => None,
+            Start::Fork(zygote) if self.has_mounts_of(spec, zygote) => {
+                self.ready.iter().position(|n| cell(n).is_some() && self.holds(*n, zygote))
+            }
+            _ => None,
         };
         stocked.or_else(|| self.ready.iter().position(|n| cell(n).is_some_and(|c| c.fork.is_none())))
     }
 
-    /// Of a stem cell only what it lacks is attached; without one the program is executed.
+    /// Whether the worker is to have all that is mounted with a zygote's forks.
+    fn has_mounts_of(&self, spec: &Spec, zygote: u64) -> bool {
+        self.zygotes.get(&zygote).is_some_and(|z| z.spec.mounts.iter().all(|m| spec.mounts.contains(m)))
+    }
+
+    /// Where a fork waits already only what it lacks is attached; a stem cell that does not wait is not waited for either: its
+    /// program is executed.
     fn suit(&self, at: usize, request: &mut Waiting) {
-        let Start::Fork(zygote) = request.spec.start else { return };
-        let Some(stem) = self.zygotes.get(&zygote).and_then(Zygote::as_stem) else { return };
-        if self.ready.get(at).is_some_and(|cell| self.holds(*cell, zygote)) {
-            *request.spec = stem::remaining(&request.spec, stem);
-        } else {
+        let Start::Fork(number) = request.spec.start else { return };
+        let Some(zygote) = self.zygotes.get(&number) else { return };
+        if self.ready.get(at).is_some_and(|cell| self.holds(*cell, number)) {
+            *request.spec = stem::remaining(&request.spec, &zygote.spec);
+        } else if zygote.is_stem() {
             request.spec.start = Start::Execute;
+        } else {
+            return;
         }
         request.packet = Order::Spawn { seq: request.seq, spec: request.spec.clone() }.encode();
     }

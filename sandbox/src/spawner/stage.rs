@@ -27,8 +27,12 @@ pub(super) fn run(setting: &Setting, stage: Stage) -> ! {
             Ok(Some(fds)) => match Order::decode(&packet) {
                 Ok(Order::Spawn { spec, .. }) => break (spec, fds),
                 Ok(Order::Zygote { spec, .. }) => {
-                    if let Err(e) = stem::plant(setting, &stage, &spec, fds) {
-                        fail(&stage.ctl, &format!("start a stem cell: {e}"));
+                    let done = match (spec.is_stem, &stage.root) {
+                        (false, Some(root)) => attach_mounts(root.as_fd(), &spec.mounts, &fds),
+                        _ => stem::plant(setting, &stage, &spec, fds),
+                    };
+                    if let Err(e) = done {
+                        fail(&stage.ctl, &format!("prepare for a function: {e}"));
                     }
                 }
                 _ => fail(&stage.ctl, "the specification is malformed"),

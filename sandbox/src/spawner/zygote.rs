@@ -36,14 +36,14 @@ const LIBRARY_DIRS: [&str; 4] = ["var/task/lib", "opt/lib", "opt/bin", "var/lang
 pub(super) enum Origin {
     /// A process that forks.
     Process { control: OwnedFd, pid: i32, pidfd: OwnedFd },
-    /// What is executed in sandboxes ahead of functions.
-    Stem(Box<ZygoteSpec>),
+    /// It is executed in sandboxes ahead of functions.
+    Stem,
 }
 
 pub(super) struct Zygote {
     pub origin: Origin,
+    pub spec: ZygoteSpec,
     pub is_ready: bool,
-    pub closes_all: bool,
     pub in_flight: usize,
     /// Forks that are to wait in prepared sandboxes.
     pub stock: usize,
@@ -81,44 +81,41 @@ impl Zygote {
             Side::Parent(pid, pidfd) => {
                 socket::set_nonblocking(control.as_fd())?;
                 socket::widen(control.as_fd(), CONTROL_BYTES);
-                Ok(Zygote::new(Origin::Process { control, pid, pidfd }, !spec.keeps_descriptors))
+                Ok(Zygote::new(Origin::Process { control, pid, pidfd }, spec))
             }
         }
     }
 
     /// What stem cells are made of: there is no process until a sandbox is there.
     pub(super) fn stem(spec: &ZygoteSpec) -> Zygote {
-        Zygote { is_ready: true, ..Zygote::new(Origin::Stem(Box::new(spec.clone())), false) }
+        Zygote { is_ready: true, ..Zygote::new(Origin::Stem, spec) }
     }
 
-    fn new(origin: Origin, closes_all: bool) -> Zygote {
-        let (heard, backlog) = (Instant::now(), VecDeque::new());
-        Zygote { origin, is_ready: false, closes_all, in_flight: 0, stock: 0, heard, backlog }
+    fn new(origin: Origin, spec: &ZygoteSpec) -> Zygote {
+        let (spec, heard, backlog) = (spec.clone(), Instant::now(), VecDeque::new());
+        Zygote { origin, spec, is_ready: false, in_flight: 0, stock: 0, heard, backlog }
     }
 
     /// The socket of the process, if there is one.
     pub(super) fn control(&self) -> Option<BorrowedFd<'_>> {
         match &self.origin {
             Origin::Process { control, .. } => Some(control.as_fd()),
-            Origin::Stem(_) => None,
+            Origin::Stem => None,
         }
     }
 
-    pub(super) fn as_stem(&self) -> Option<&ZygoteSpec> {
-        match &self.origin {
-            Origin::Stem(spec) => Some(spec),
-            Origin::Process { .. } => None,
-        }
+    pub(super) fn is_stem(&self) -> bool {
+        matches!(self.origin, Origin::Stem)
     }
 
     /// How many may be in flight.
     pub(super) fn in_flight_max(&self) -> usize {
-        if self.as_stem().is_some() { STARTING_MAX } else { IN_FLIGHT_MAX }
+        if self.is_stem() { STARTING_MAX } else { IN_FLIGHT_MAX }
     }
 
     /// Forks are in flight and nothing came of them for too long: it hangs, or was stopped.
     pub(super) fn is_stuck(&self) -> bool {
-        let patience = if self.as_stem().is_some() { START_PATIENCE } else { PATIENCE };
+        let patience = if self.is_stem() { START_PATIENCE } else { PATIENCE };
         self.in_flight > 0 && self.heard.elapsed() > patience
     }
 

@@ -97,9 +97,9 @@ impl Pool {
         let zygote = self.zygotes.get_mut(&number).ok_or_else(gone)?;
         let cell = self.cells.get_mut(&cell_number).ok_or_else(gone)?;
         let hand = cell.hand.as_ref().ok_or_else(gone)?;
-        let Request { packet, names } = match zygote.as_stem() {
-            Some(stem) => Request::plant(number, stem),
-            None => Request::new(&self.setting, hand, spec, zygote.closes_all),
+        let Request { packet, names } = match zygote.origin {
+            Origin::Stem => Request::plant(number, &zygote.spec),
+            Origin::Process { .. } => Request::new(&self.setting, hand, spec, !zygote.spec.keeps_descriptors),
         };
         cell.fork = Some(Fork { zygote: number, packet, names, is_waiting: false });
         zygote.backlog.push_back(cell_number);
@@ -123,12 +123,12 @@ impl Pool {
                 (Origin::Process { control, .. }, _) => {
                     socket::send(control.as_fd(), &packet, &fork::descriptors(&hand, cell.pidfd.as_fd()))?;
                 }
-                (Origin::Stem(spec), Some(ctl)) => {
-                    let trees = stem::detach(&spec.mounts)?;
+                (Origin::Stem, Some(ctl)) => {
+                    let trees = stem::detach(&zygote.spec.mounts)?;
                     let fds = [&hand.adoption, &hand.mounted].into_iter().chain(&trees).map(AsFd::as_fd);
                     socket::send(ctl.as_fd(), &packet, &fds.collect::<Vec<_>>())?;
                 }
-                (Origin::Stem(_), None) => return Err(io::ErrorKind::BrokenPipe.into()),
+                (Origin::Stem, None) => return Err(io::ErrorKind::BrokenPipe.into()),
             }
         }
         Ok(())
@@ -153,10 +153,10 @@ impl Pool {
     pub(super) fn is_forking(&self, cell: u64) -> bool {
         let asked =
             self.cells.get(&cell).and_then(|c| c.fork.as_ref()).filter(|f| !f.is_waiting && f.packet.is_empty());
-        asked.and_then(|f| self.zygotes.get(&f.zygote)).is_some_and(|z| z.as_stem().is_none())
+        asked.and_then(|f| self.zygotes.get(&f.zygote)).is_some_and(|z| !z.is_stem())
     }
 
-    /// Whether a prepared sandbox has a fork of this zygote in it.
+    /// Whether a prepared sandbox has a fork of this zygote, and its mounts, in it.
     pub(super) fn holds(&self, cell: u64, zygote: u64) -> bool {
         self.cells.get(&cell).and_then(|c| c.fork.as_ref()).is_some_and(|f| f.zygote == zygote)
     }
@@ -184,6 +184,20 @@ impl Pool {
         self.zygotes.iter().map(lacking).filter(|(_, lacking)| *lacking > 0).collect()
     }
 
+    /// Has the stage attach what every worker of a zygote has: then only the function's own is left to do when it comes.
+    fn mount_ahead(&mut self, cell: u64, number: u64) -> io::Result<()> {
+        let (Some(cell), Some(zygote)) = (self.cells.get(&cell), self.zygotes.get(&number)) else { return Ok(()) };
+        match &cell.ctl {
+            // Those of a stem cell come with the order to start it.
+            Some(ctl) if !zygote.is_stem() => {
+                let trees = stem::detach(&zygote.spec.mounts)?;
+                let fds: Vec<_> = trees.iter().map(AsFd::as_fd).collect();
+                socket::send(ctl.as_fd(), &Request::plant(number, &zygote.spec).packet, &fds)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Puts a fork into prepared sandboxes that have none, as far as the stock lacks some and they are not needed otherwise.
     pub(super) fn fill_stock(&mut self) {
         for (number, lacking) in self.stock_lacking() {
@@ -192,7 +206,7 @@ impl Pool {
                 let usual = |c: &Cell| c.tmp_bytes == USUAL_TMP_BYTES && c.fork.is_none();
                 let free = self.ready.iter().copied().find(|n| self.cells.get(n).is_some_and(usual));
                 let Some(cell) = free.filter(|_| !busy) else { break };
-                if let Err(e) = self.fork(cell, number, None) {
+                if let Err(e) = self.mount_ahead(cell, number).and_then(|()| self.fork(cell, number, None)) {
                     return self.on_broken(cell, Phase::Ready, e.to_string());
                 }
             }

@@ -140,11 +140,16 @@ fn mounts(lab: &Lab) -> Vec<Mount> {
 
 /// A Python zygote whose forks run the script of [`forked`].
 pub async fn zygote(lab: &Lab) -> Zygote {
+    zygote_with(lab, None).await
+}
+
+/// The same with one mount more.
+pub async fn zygote_with(lab: &Lab, more: Option<Mount>) -> Zygote {
     let spec = ZygoteSpec {
         id: "test".into(),
         argv: ["/usr/bin/python3", "-I", "-S", "/var/runtime/zygote.py"].map(Into::into).to_vec(),
         env: vec![("ZYGOTE".into(), "own".into())],
-        mounts: mounts(lab),
+        mounts: mounts(lab).into_iter().chain(more).collect(),
         keeps_descriptors: false,
         is_stem: false,
     };

@@ -1,4 +1,4 @@
 // The same as an ES module.
-import { handler as call } from './rehearsal.cjs';
+import { handler as call } from './rehearsal.js';
 
 export const handler = async (event, context) => call(event, context);
