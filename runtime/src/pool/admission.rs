@@ -59,7 +59,7 @@ impl Pool {
                 None => {}
             }
             // Only where a start is what the request needs, and room for it is not what is missing.
-            let needs_start = group.idle.is_empty() && group.queue.len() >= group.starting && !self.holds(group);
+            let needs_start = group.idle.is_empty() && group.queue.len() >= group.starting && !self.holds_starts(group);
             if needs_start
                 && self.has_room(u64::from(group.function.memory_mb))
                 && self.burst_left(&group.function.function_arn, now) < 1.0

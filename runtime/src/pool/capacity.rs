@@ -55,6 +55,9 @@ impl Pool {
         loop {
             let Some(group) = self.groups.get(&group_id) else { return };
             if !self.wants_start(group) {
+                if group.queue.len() > group.starting {
+                    self.held(group_id);
+                }
                 return;
             }
             let memory = u64::from(group.function.memory_mb);
@@ -74,7 +77,7 @@ impl Pool {
     /// Whether requests wait that no idle, starting or busy instance is to take.
     fn wants_start(&self, group: &Group) -> bool {
         let waits = if group.broken { !group.queue.is_empty() } else { group.queue.len() > group.starting };
-        waits && !self.holds(group)
+        waits && !self.holds_starts(group)
     }
 
     fn hungers(&mut self, group_id: GroupId, now: Duration) {
@@ -214,6 +217,9 @@ impl Pool {
             let Some(group_id) = self.hungry.pop_front() else { return };
             let Some(group) = self.groups.get(&group_id) else { continue };
             if !self.wants_start(group) {
+                if group.queue.len() > group.starting {
+                    self.held(group_id);
+                }
                 self.is_fed(group_id);
                 continue;
             }

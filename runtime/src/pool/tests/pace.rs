@@ -55,7 +55,10 @@ fn without_an_answer_further_instances_are_started() {
     pool.look(ms(20));
     let actions = said(&mut pool);
     let count = |what: &str| actions.iter().filter(|a| a.starts_with(what)).count();
-    assert_eq!((count("assign"), count("start"), actions.len()), (1, 2, 3), "{actions:?}");
+    assert_eq!((count("assign"), count("start"), count("look"), actions.len()), (1, 1, 1, 3), "{actions:?}");
+    pool.look(ms(30));
+    let actions = said(&mut pool);
+    assert_eq!(actions.len(), 1, "what starts will take the last one: {actions:?}");
 }
 
 #[test]
