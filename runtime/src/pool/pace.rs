@@ -18,7 +18,8 @@ const TURNS: u32 = 3;
 const WIDTH_PER_CPU: u32 = 4;
 /// After so many answers one instance less may be busy beyond the usual number.
 const ANSWERS_PER_EXTRA: u32 = 16;
-/// Without an answer for so long, requests that wait are given to further instances.
+/// Without an answer for so long, and twice the time that calls take, requests that wait are given to further instances. Calls
+/// that are many on few processors take turns of some milliseconds, which is no reason for still more of them.
 const STALL: Duration = Duration::from_millis(4);
 
 /// How long a group's calls take, and how they go on.
@@ -95,7 +96,7 @@ impl Pool {
         for group_id in std::mem::take(&mut self.held) {
             let width = self.limits.busy_enough;
             let Some(group) = self.groups.get_mut(&group_id).filter(|g| !g.queue.is_empty()) else { continue };
-            if now.saturating_sub(group.pace.last) >= STALL {
+            if now.saturating_sub(group.pace.last) >= STALL + group.pace.mean * 2 {
                 // Twice as many each time: where calls do wait for something, a thousand are soon had.
                 group.pace.extra = group.pace.extra.saturating_add(group.pace.extra.max(width));
             }
