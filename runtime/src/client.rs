@@ -34,6 +34,7 @@ const CLIENTS: &[Client] = &[
             ("rehearsal.cjs", include_bytes!("../client/node/rehearsal.cjs")),
             ("rehearsal.mjs", include_bytes!("../client/node/rehearsal.mjs")),
             ("resolve.mjs", include_bytes!("../client/node/resolve.mjs")),
+            ("snapshot.cjs", include_bytes!("../client/node/snapshot.cjs")),
             ("zygote.cjs", include_bytes!("../client/node/zygote.cjs")),
             ("zygote.node", squall_sandbox::ZYGOTE_NODE_ADDON),
         ],
