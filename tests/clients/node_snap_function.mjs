@@ -29,7 +29,9 @@ const emitter = new EventEmitter();
 let heard = 0;
 emitter.on('x', (n) => (heard += n));
 let ticks = 0;
-setInterval(() => ticks++, 50).unref();
+setInterval(() => ticks++, 5).unref();
+let signals = 0;
+process.on('SIGWINCH', () => signals++);
 const later = new Promise((resolve) => setTimeout(resolve, 20, 'late'));
 
 /** Long enough in use to be compiled, for integers and doubles. */
@@ -72,7 +74,9 @@ async function look() {
   assert.strictEqual(stdout, 'child\n');
   assert.strictEqual(await later, 'late');
   const before = ticks;
-  while (ticks === before) await new Promise((resolve) => setTimeout(resolve, 10));
+  while (ticks === before) await new Promise((resolve) => setTimeout(resolve, 1));
+  process.kill(process.pid, 'SIGWINCH');
+  while (signals === 0) await new Promise((resolve) => setTimeout(resolve, 1));
   if (client) assert.strictEqual(await client.config.region(), process.env.AWS_REGION);
   const fresh = Array.from({ length: 300 }, () => [Math.random(), crypto.randomUUID()]).flat();
   fresh.push(...Array.from({ length: 1500 }, () => crypto.randomInt(2 ** 47)));
