@@ -61,6 +61,13 @@ function takeRandom() {
   return () => (left = 0);
 }
 
+/** Draws what node has in store, whatever that is; then it fills the stores anew. */
+function emptyStores() {
+  const { randomUUID, randomInt } = require('crypto');
+  for (let n = 0; n < UUIDS_IN_STORE; n++) randomUUID();
+  for (let n = 0; n < INTEGERS_IN_STORE; n++) randomInt(2);
+}
+
 /** What is to be made, or null. `tell` is given why this process could not be made of its snapshot. */
 function begin(tell) {
   const order = env[VARIABLE];
@@ -147,6 +154,8 @@ async function take(making, head) {
   await quiet(addon);
   lookAround();
   making.tmp = contents('/tmp');
+  // So that it is compiled in the image: every restore waits for it.
+  for (let n = 0; n < 20; n++) emptyStores();
   // From the event loop, with nothing on the stack but it.
   const variables = await new Promise((resolve, reject) => {
     setImmediate(() => {
@@ -179,10 +188,8 @@ function wake(making, variables) {
     if (!now.has(name)) delete env[name];
   }
   require('./zygote.cjs').renewIdentity();
-  const crypto = require('crypto');
   making.forgetRandom();
-  for (let n = 0; n < UUIDS_IN_STORE; n++) crypto.randomUUID();
-  for (let n = 0; n < INTEGERS_IN_STORE; n++) crypto.randomInt(2);
+  emptyStores();
 }
 
 async function after(making) {
