@@ -12,17 +12,18 @@ from snap_start import SNAP, call, lam, logs, publish
 
 KEPT = "snap-node-kept"
 HOOKED = """
-const fs = require('fs'), crypto = require('crypto');
-const { STSClient, GetCallerIdentityCommand } = require('@aws-sdk/client-sts');
+import crypto from 'crypto';
+import fs from 'fs';
+import { STSClient, GetCallerIdentityCommand } from '@aws-sdk/client-sts';
 const { snapStart } = globalThis.awslambda;
 const told = [], born = crypto.randomUUID(), env = process.env;
 const client = new STSClient({});
 const caller = () => client.send(new GetCallerIdentityCommand({}));
-const ready = caller().then((c) => { told.push('init'); return c.Arn; });
+const before = (await caller()).Arn;
 fs.writeFileSync('/tmp/made.txt', 'in init');
 fs.mkdirSync('/tmp/folder', { mode: 0o700 });
 fs.symlinkSync('made.txt', '/tmp/link');
-const book = fs.openSync(__filename), own = fs.openSync('/tmp/made.txt');
+const book = fs.openSync(import.meta.filename), own = fs.openSync('/tmp/made.txt');
 const line = (fd) => { const b = Buffer.alloc(5); return String(b.subarray(0, fs.readSync(fd, b, 0, 5, null))); };
 const lines = [line(book), line(own)];
 env.SET_IN_INIT = 'yes';
@@ -34,12 +35,12 @@ snapStart.registerBeforeSnapshot(() => told.push('before 1'));
 snapStart.registerBeforeSnapshot((text) => told.push(text), 'before 2');
 snapStart.registerAfterRestore(async () => { await new Promise(setImmediate); told.push('after 1'); });
 snapStart.registerAfterRestore((text) => told.push(text), 'after 2');
-exports.handler = async (e, c) => {
+export const handler = async (e, c) => {
   if (e.exit) process.exit(0);
   if (e.sleep) await new Promise((resolve) => setTimeout(resolve, e.sleep * 1000));
   if (e.write) fs.writeFileSync('/tmp/' + e.write, '');
   if (e.eat) { const kept = []; for (;;) kept.push(Buffer.alloc(1 << 20, 1)); }
-  return { told, born, before: await ready, caller: (await caller()).Arn, tmp: fs.readdirSync('/tmp').sort(), link: fs.readFileSync('/tmp/link', 'utf8'),
+  return { told, born, before, caller: (await caller()).Arn, tmp: fs.readdirSync('/tmp').sort(), link: fs.readFileSync('/tmp/link', 'utf8'),
     mode: fs.statSync('/tmp/folder').mode & 0o777, lines: [...lines, line(book), line(own)], env: env.SET_IN_INIT, type: env.AWS_LAMBDA_INITIALIZATION_TYPE,
     init, stream: c.logStreamName, random: [Math.random(), crypto.randomUUID(), crypto.randomInt(2 ** 47), crypto.randomBytes(8).toString('hex')],
     static: 'AWS_SECRET_ACCESS_KEY' in env, order: env._SQUALL_SNAPSHOT, version: c.functionVersion, pid: process.pid === Number(fs.readlinkSync('/proc/self')),
@@ -50,7 +51,7 @@ PLAIN = "exports.handler = async () => 1;\n"
 
 
 def hooked(**options):
-    return kit.node(HOOKED, SnapStart=SNAP, MemorySize=256, Timeout=60, **options)
+    return kit.function({"index.mjs": HOOKED}, kit.NODE, SnapStart=SNAP, MemorySize=256, Timeout=60, **options)
 
 
 def on(function_name):
@@ -63,11 +64,12 @@ def test_environments_begin_after_the_init_code():
     it = hooked(FunctionName=KEPT)
     version = on(it)
     value, log = call(it, {"write": "own"}, version)
-    equal([t for t in value["told"] if t != "a timer"], ["before 2", "before 1", "init", "after 1", "after 2"])
-    equal((value["lines"], value["link"], value["mode"]), (["\ncons", "in in", "t fs ", "it"], "in init", 0o700))
+    equal([t for t in value["told"] if t != "a timer"], ["before 2", "before 1", "after 1", "after 2"])
+    equal((value["lines"], value["link"], value["mode"]), (["\nimpo", "in in", "rt cr", "it"], "in init", 0o700))
     equal((value["env"], value["type"], value["init"][0], value["version"]), ("yes", "snap-start", "snap-start", version))
     equal((value["static"], value.get("order"), value["pid"]), (False, None, True))
     matches(value["caller"], "arn:aws:sts::000000000000:assumed-role/.*")
+    matches(value["before"], "arn:aws:sts::000000000000:assumed-role/.*")
     assert value["stream"] != value["init"][1], value["stream"]
     tail = r"(Restore Duration: [\d.]+ ms\tBilled Restore Duration: \d+ ms)\t"
     assert re.search(tail, log) and "Init Duration" not in log, log
@@ -157,21 +159,19 @@ def test_what_a_snapshot_cannot_hold_starts_as_others_do():
 def test_connections_are_found_closed():
     # The server goes with the init code; what it has accepted, and the agent's end, are left.
     source = """
-const http = require('http'), net = require('net');
+import http from 'http';
+import net from 'net';
 const agent = new http.Agent({ keepAlive: true });
 const get = (port) => new Promise((resolve, reject) => http.get({ port, agent, host: '127.0.0.1' }, (r) => r.resume().on('end', resolve)).on('error', reject));
 const serve = () => new Promise((resolve) => { const s = http.createServer((q, r) => r.end('x')).listen(0, '127.0.0.1', () => resolve(s)); });
 let closed = 0;
-const ready = (async () => {
-  const s = await serve();
-  await get(s.address().port);
-  const lasting = net.connect({ port: s.address().port, host: '127.0.0.1' });
-  lasting.on('close', () => closed++).on('error', () => {});
-  await new Promise((resolve) => lasting.once('connect', resolve));
-  s.close();
-})();
-exports.handler = async () => {
-  await ready;
+const first = await serve();
+await get(first.address().port);
+const lasting = net.connect({ port: first.address().port, host: '127.0.0.1' });
+lasting.on('close', () => closed++).on('error', () => {});
+await new Promise((resolve) => lasting.once('connect', resolve));
+first.close();
+export const handler = async () => {
   const s = await serve();
   await get(s.address().port);
   s.closeAllConnections();
@@ -179,8 +179,19 @@ exports.handler = async () => {
   return closed;
 };
 """
-    it = kit.node(source, SnapStart=SNAP, MemorySize=256, Timeout=30)
+    it = kit.function({"index.mjs": source}, kit.NODE, SnapStart=SNAP, MemorySize=256, Timeout=30)
     equal(call(it, {}, on(it))[0], 1)
+
+
+def test_work_in_the_background_is_waited_for():
+    source = """
+let done = 0;
+require('crypto').pbkdf2('p', 's', 100000, 16, 'sha256', () => done++);
+require('fs').readFile(__filename, () => done++);
+exports.handler = async () => done;
+"""
+    it = kit.node(source, SnapStart=SNAP, MemorySize=256)
+    equal(call(it, {}, on(it))[0], 2)
 
 
 def test_init_code_that_fails_makes_the_version_fail():
