@@ -4,8 +4,10 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 /// Library and its sources below `zygote/`.
-const LIBRARIES: &[(&str, &[&str])] =
-    &[("zygote.so", &["zygote.c", "snapshot.c"]), ("zygote.node", &["zygote.c", "node.c"])];
+const LIBRARIES: &[(&str, &[&str])] = &[
+    ("zygote.so", &["zygote.c", "snapshot.c"]),
+    ("zygote.node", &["zygote.c", "snapshot.c", "node.c", "node_snapshot.c"]),
+];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

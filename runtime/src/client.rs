@@ -34,6 +34,7 @@ const CLIENTS: &[Client] = &[
             ("rehearsal.js", include_bytes!("../client/node/rehearsal.js")),
             ("module.mjs", include_bytes!("../client/node/module.mjs")),
             ("resolve.mjs", include_bytes!("../client/node/resolve.mjs")),
+            ("snapshot.cjs", include_bytes!("../client/node/snapshot.cjs")),
             ("zygote.cjs", include_bytes!("../client/node/zygote.cjs")),
             ("zygote.node", squall_sandbox::ZYGOTE_NODE_ADDON),
         ],

@@ -18,6 +18,7 @@
  *  - The heap limit is that of the zygote: limitHeap lowers it to the function's.
  */
 #define _GNU_SOURCE
+#include "node.h"
 #include "zygote.h"
 
 #include <dlfcn.h>
@@ -54,28 +55,6 @@
 #define MADV_DOFORK 11
 #endif
 
-/* node-api, as its documentation has it. */
-typedef struct napi_env_ *napi_env;
-typedef struct napi_value_ *napi_value;
-typedef struct napi_callback_info_ *napi_callback_info;
-typedef napi_value (*napi_callback)(napi_env, napi_callback_info);
-typedef struct uv_loop_s uv_loop_t;
-#define NAPI_OK 0
-
-extern int napi_create_function(napi_env, const char *, size_t, napi_callback, void *, napi_value *);
-extern int napi_set_named_property(napi_env, napi_value, const char *, napi_value);
-extern int napi_get_cb_info(napi_env, napi_callback_info, size_t *, napi_value *, napi_value *, void **);
-extern int napi_get_value_double(napi_env, napi_value, double *);
-extern int napi_get_value_string_utf8(napi_env, napi_value, char *, size_t, size_t *);
-extern int napi_create_array(napi_env, napi_value *);
-extern int napi_set_element(napi_env, napi_value, uint32_t, napi_value);
-extern int napi_create_string_utf8(napi_env, const char *, size_t, napi_value *);
-extern int napi_call_function(napi_env, napi_value, napi_value, size_t, const napi_value *, napi_value *);
-extern int napi_get_undefined(napi_env, napi_value *);
-extern int napi_throw_error(napi_env, const char *, const char *);
-extern int napi_get_uv_event_loop(napi_env, uv_loop_t **);
-extern int uv_loop_fork(uv_loop_t *);
-
 /* v8::Isolate, by the names that its public header gives. */
 typedef size_t (*near_heap_limit)(void *, size_t, size_t);
 static void *(*isolate_current)(void);
@@ -99,7 +78,7 @@ static int descriptor_count;
 static pthread_cond_t *conditions[CONDITIONS_MAX];
 static int condition_count;
 
-static napi_value failure(napi_env env, const char *text) {
+napi_value failure(napi_env env, const char *text) {
     napi_throw_error(env, NULL, text);
     return NULL;
 }
@@ -116,7 +95,7 @@ static const char *find_symbols(void) {
 }
 
 /* Every mapping of this process comes along in a fork. Those that cannot (of the kernel) answer an error. */
-static int keep_mappings(void) {
+int keep_mappings(void) {
     FILE *maps = fopen("/proc/self/maps", "re");
     char line[1024];
     unsigned long from, to;
@@ -258,14 +237,16 @@ static struct {
         struct task *task;
         struct entry *next;
     } *first, **last;
-    int has_thread;
+    int has_thread, is_working;
 } background = {.lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER, .last = &background.first};
 
 static void *work(void *ignored) {
     (void)ignored;
     for (;;) {
         pthread_mutex_lock(&background.lock);
+        background.is_working = 0;
         while (!background.first) pthread_cond_wait(&background.more, &background.lock);
+        background.is_working = 1;
         struct entry *entry = background.first;
         background.first = entry->next;
         if (!background.first) background.last = &background.first;
@@ -275,6 +256,28 @@ static void *work(void *ignored) {
         free(entry);
     }
     return NULL;
+}
+
+int hold_background(void) {
+    pthread_mutex_lock(&background.lock);
+    if (!background.first && !background.is_working) return 1;
+    pthread_mutex_unlock(&background.lock);
+    return 0;
+}
+
+void release_background(int is_fork) {
+    if (!is_fork) {
+        pthread_mutex_unlock(&background.lock);
+        return;
+    }
+    background.lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+    background.more = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
+    background.has_thread = 0;
+}
+
+int is_in_background(unsigned long futex) {
+    unsigned long at = (unsigned long)&background.more;
+    return futex >= at && futex < at + sizeof background.more;
 }
 
 /* Takes over what a unique_ptr holds, which as a parameter is passed by its address. */
@@ -355,7 +358,7 @@ static int renew_descriptors(void) {
     return close(null);
 }
 
-static int renew_randomness(void) {
+int renew_randomness(void) {
     unsigned char seed[48];
     struct generator fresh;
     if (getrandom(seed, sizeof seed, 0) != sizeof seed || getrandom(&fresh, sizeof fresh, 0) != sizeof fresh) return -1;
@@ -397,13 +400,15 @@ static napi_value unpack(napi_env env, const uint8_t *payload, uint32_t length) 
     return list;
 }
 
-/* serve(text, advance): in the zygote never returns; in each worker the arguments. */
+/* serve(text, advance, rehearses): in the zygote never returns; in each worker the arguments. */
 static napi_value serve(napi_env env, napi_callback_info info) {
     static char text[64 << 10];
-    napi_value argument[2], list;
-    size_t count = 2, ignored;
+    napi_value argument[3], list;
+    size_t count = 3, ignored;
     uint32_t length = 0;
-    if (napi_get_cb_info(env, info, &count, argument, NULL, NULL) || count != 2) return failure(env, "serve: arguments");
+    uint8_t rehearses = 0;
+    if (napi_get_cb_info(env, info, &count, argument, NULL, NULL) || count != 3) return failure(env, "serve: arguments");
+    if (napi_get_value_bool(env, argument[2], &rehearses)) return failure(env, "serve: arguments");
     if (napi_get_value_string_utf8(env, argument[0], text, sizeof text, &ignored)) return failure(env, "serve: text");
     const char *missing = find_symbols();
     if (missing) return failure(env, missing);
@@ -412,12 +417,13 @@ static napi_value serve(napi_env env, napi_callback_info info) {
     if (note_conditions_at_rest()) return failure(env, "threads do not come to rest");
     if (take_background_work()) return failure(env, "node's platform was not found");
     if (keep_mappings()) return failure(env, "mappings could not be listed");
-    if (squall_zygote_rehearse()) {
+    if (rehearses && squall_zygote_rehearse()) {
         /* An empty list: what it does is a rehearsal. */
         if (renew(env) || napi_create_array(env, &list)) _exit(1);
         return list;
     }
     const uint8_t *payload = squall_zygote_serve(CONTROL, text, NULL, &length);
+    restore_snapshot(payload, length);
     const char *step = renew(env);
     list = step ? NULL : unpack(env, payload, length);
     if (list) return list;
@@ -492,7 +498,10 @@ napi_value napi_register_module_v1(napi_env env, napi_value exports) {
     static const struct {
         const char *name;
         napi_callback function;
-    } functions[] = {{"loopback", loopback}, {"serve", serve}, {"refuse", refuse}, {"rehearsed", rehearsed}, {"limitHeap", limit_heap}, {"exit", leave}};
+    } functions[] = {
+        {"loopback", loopback}, {"serve", serve}, {"refuse", refuse}, {"rehearsed", rehearsed}, {"limitHeap", limit_heap}, {"exit", leave},
+        {"reserve", reserve_snapshots}, {"unusable", unusable_snapshot}, {"underWay", under_way}, {"take", take_snapshot}, {"reopen", reopen_files},
+    };
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
         napi_value function;
         if (napi_create_function(env, functions[i].name, strlen(functions[i].name), functions[i].function, NULL, &function) ||

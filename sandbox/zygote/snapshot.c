@@ -91,6 +91,7 @@ struct scratch {
     struct op ops[OPS_MAX];
     /* Descriptors of linked files that have to be mapped, or -1; -2 where the mapping is there already. */
     int files[OPS_MAX];
+    uint32_t opened;
     char paths[PATHS_BYTES_MAX];
     char maps[MAPS_BYTES_MAX];
     uint64_t pagemap[PAGEMAP_ENTRIES];
@@ -281,6 +282,8 @@ static int plan_run(void *to, uint64_t from, uint64_t until) {
 
 static int plan_mapping(struct header *h, int pagemap, const struct mapping *m, uint64_t stack_pointer) {
     if (m->is_shared) {
+        /* Rings of the zygote's threads, which no fork has; a process with one of its own has a descriptor too. */
+        if (is_named(m, "anon_inode:[io_uring]")) return 0;
         if (!m->inode || (m->prot & PROT_WRITE)) return failed("memory is shared with others", 0);
         return add_link(h, m);
     }
@@ -444,10 +447,12 @@ static int open_files(void) {
     const char *at = scratch->maps;
     struct mapping m = {0};
     int more = 1;
+    scratch->opened = 0;
     if (read_maps()) return -1;
     for (uint32_t i = 0; i < h->ops; i++) {
         const struct op *op = &scratch->ops[i];
         scratch->files[i] = -1;
+        scratch->opened = i + 1;
         if (op->kind != LINK || op->path >= h->paths_bytes) continue;
         const char *path = scratch->paths + op->path;
         while (more && m.start < op->start) more = next_mapping(&at, &m);
@@ -461,6 +466,15 @@ static int open_files(void) {
         if (scratch->files[i] < 0) return failed(path, errno);
     }
     return 0;
+}
+
+/* Gives up: nothing else may change, an interpreter has descriptors of its own. */
+static void close_files(void) {
+    int last = scratch->image;
+    for (uint32_t i = 0; i < scratch->opened; i++) {
+        if (scratch->files[i] >= 0 && scratch->files[i] != last) close(last = scratch->files[i]);
+    }
+    close(scratch->image);
 }
 
 static _Noreturn void lost(const char *text) {
@@ -511,6 +525,7 @@ int squall_snapshot_restore(const char *path, const uint8_t *payload, uint32_t l
     if (length > PAYLOAD_BYTES_MAX) return failed("the payload is too long", 0);
     scratch->image = open(path, O_RDONLY | O_CLOEXEC);
     if (scratch->image < 0) return failed("open the snapshot", errno);
+    scratch->opened = 0;
     uint32_t offsets[OFFSETS_MAX], kept = 0, count = find_thread_number(offsets);
     struct header *h = &scratch->header;
     int result = read_tables();
@@ -526,7 +541,7 @@ int squall_snapshot_restore(const char *path, const uint8_t *payload, uint32_t l
     if (!result && chdir(h->directory)) result = failed("enter the working directory", errno);
     if (!result && getcontext(&scratch->context)) result = failed("leave the stack", errno);
     if (result) {
-        syscall(__NR_close_range, 3u, ~0u, 0u);
+        close_files();
         return -1;
     }
     memcpy(scratch->payload, payload, length);

@@ -184,7 +184,7 @@ def test_what_is_not_served_is_refused():
         return lam().create_function(FunctionName=kit.name(), Code={"ZipFile": kit.zipped(PLAIN)}, **options)
 
     wrong = "InvalidParameterValueException"
-    fails(wrong, f"{kit.NODE} is not supported for SnapStart enabled functions.", make, Runtime=kit.NODE)
+    fails(wrong, "provided.al2023 is not supported for SnapStart enabled functions.", make, Runtime="provided.al2023")
     fails(wrong, "~.*SnapStart.*", make, EphemeralStorage={"Size": 1024})
     text = "1 validation error detected: Value 'All' at 'snapStart.applyOn' failed to satisfy constraint: Member must satisfy enum value set: [PublishedVersions, None]"
     fails("ValidationException", text, make, SnapStart={"ApplyOn": "All"})

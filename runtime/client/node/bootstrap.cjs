@@ -7,6 +7,7 @@
 const net = require('net');
 const { load } = require('./handler.cjs');
 const log = require('./log.cjs');
+const snapshot = require('./snapshot.cjs');
 const { describe, UnhandledPromiseRejection } = require('./errors.cjs');
 
 const env = process.env;
@@ -29,6 +30,8 @@ let current = null;
 let handler = null;
 
 function connect() {
+  HOST = env.AWS_LAMBDA_RUNTIME_API;
+  GET_NEXT = `GET ${VERSION}invocation/next HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`;
   const at = HOST.lastIndexOf(':');
   // One buffer for every read: a new one of 64 KiB each time would keep the garbage collector busy.
   const onread = { buffer: Buffer.allocUnsafeSlow(64 * 1024), callback: receive };
@@ -209,6 +212,8 @@ function fatal(title, error, code) {
   const path = current === null ? (handler === null ? 'init/error' : null) : `invocation/${current.id}/error`;
   if (path === null) end();
   current = null;
+  // While a snapshot is made there is no connection.
+  if (socket.destroyed) connect();
   post(path, JSON.stringify(fields), fields.errorType, false, end);
   socket.ref();
 }
@@ -219,25 +224,58 @@ async function main() {
     fatal('Unhandled Promise Rejection', new UnhandledPromiseRejection(reason, promise), 128),
   );
   process.on('beforeExit', whenEmpty);
-  HOST = env.AWS_LAMBDA_RUNTIME_API;
-  GET_NEXT = `GET ${VERSION}invocation/next HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`;
   connect();
   log.patchConsole();
+  const making = snapshot.begin((reason) => post('snapshot/unusable', reason, undefined, false, () => {}));
+  let loaded;
   try {
-    handler = await load(env.LAMBDA_TASK_ROOT || '/var/task', env._HANDLER || '', NODE_MAJOR);
+    loaded = await load(env.LAMBDA_TASK_ROOT || '/var/task', env._HANDLER || '', NODE_MAJOR);
   } catch (error) {
     fatal('Uncaught Exception', error, 1);
     return;
   }
+  if (making !== null && !(await become(making))) return;
+  handler = loaded;
   waiting.push(run);
   socket.write(GET_NEXT);
+}
+
+/** Makes the snapshot of this process and ends; true in what is made of it, where hooks have run and the handler may. */
+async function become(making) {
+  let stage = 'BeforeSnapshot';
+  try {
+    await snapshot.before();
+    disconnect();
+    try {
+      await snapshot.take(making, `POST ${VERSION}snapshot HTTP/1.1\r\nHost: ${HOST}\r\nContent-Type: application/octet-stream\r\n`);
+    } catch (error) {
+      connect();
+      post('snapshot/refused', String(error && error.message), undefined, false, () => process.exit(0));
+      return false;
+    }
+    stage = 'AfterRestore';
+    connect();
+    await snapshot.after(making);
+    return true;
+  } catch (error) {
+    const { errorType, errorMessage } = describe(error);
+    const told = error instanceof Error ? error : new Error();
+    Object.defineProperty(told, 'message', { value: `${errorType}: ${errorMessage}`, configurable: true });
+    Object.defineProperty(told, 'name', { value: `Runtime.${stage}Error`, configurable: true });
+    fatal('Uncaught Exception', told, stage === 'BeforeSnapshot' ? 64 : 65);
+    return false;
+  }
+}
+
+function disconnect() {
+  socket.removeAllListeners();
+  socket.destroy();
 }
 
 /** Forgets a rehearsal (zygote.cjs): nothing of it may be left in a worker. */
 function forget() {
   for (const name of ['uncaughtException', 'unhandledRejection', 'beforeExit']) process.removeAllListeners(name);
-  socket.removeAllListeners();
-  socket.destroy();
+  disconnect();
   waiting.length = 0;
   [socket, pending, long, current, handler] = [undefined, null, null, null, null];
   log.setRequest(undefined);

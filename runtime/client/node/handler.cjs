@@ -6,6 +6,7 @@ const path = require('path');
 const { createRequire } = require('module');
 const { pathToFileURL } = require('url');
 const { RuntimeError } = require('./errors.cjs');
+const { hooks } = require('./snapshot.cjs');
 
 /** Whether the nearest package.json above the file says `"type": "module"`. */
 function isModulePackage(folder) {
@@ -87,6 +88,7 @@ async function load(root, name, nodeMajor) {
     streamifyResponse() {
       throw new RuntimeError('StreamingNotSupported', 'Response streaming is not supported: export a handler that returns its response');
     },
+    snapStart: hooks,
   };
   if (name.includes('..')) {
     const text = `'${name}' is not a valid handler name. Use absolute paths when specifying root directories in handler names.`;

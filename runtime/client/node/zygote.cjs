@@ -113,20 +113,25 @@ function collect() {
 
 const HEAP = '--max-old-space-size=';
 
+/** What a process has of its own, and what is counted from its start. */
+function renewIdentity() {
+  const started = process.hrtime.bigint();
+  const pid = Number(fs.readlinkSync('/proc/self'));
+  Object.defineProperty(process, 'pid', { value: pid, writable: false, enumerable: true, configurable: true });
+  process.uptime = () => Number(process.hrtime.bigint() - started) / 1e9;
+}
+
 /** The arguments that the worker would have been executed with are node's flags, our script and no more. */
 function adopt(addon, args) {
-  const started = process.hrtime.bigint();
   const flags = args.slice(1, args.findIndex((a, i) => i > 0 && !a.startsWith('-')));
   // Without a regular expression, which would be compiled for this alone.
   const heap = flags.find((f) => f.startsWith(HEAP));
   if (heap) addon.limitHeap(Number(heap.slice(HEAP.length)) * 1024 * 1024);
   const constant = (object, name, value) =>
     Object.defineProperty(object, name, { value, writable: true, enumerable: true, configurable: true });
-  const pid = Number(fs.readlinkSync('/proc/self'));
-  Object.defineProperty(process, 'pid', { value: pid, writable: false, enumerable: true, configurable: true });
+  renewIdentity();
   constant(process, 'execArgv', flags);
   process.argv.length = 2;
-  process.uptime = () => Number(process.hrtime.bigint() - started) / 1e9;
   // Node's own way out waits for threads that a fork does not have.
   process.reallyExit = addon.exit;
   // The working directory is remembered by node; so is the time zone, which it takes anew when it is set.
@@ -207,7 +212,8 @@ async function practise(addon, main, loaded) {
   addon.rehearsed();
 }
 
-/** Becomes the zygote; `main` runs in each worker. */
+/** Becomes the zygote; `main` runs in each worker. With `--bare` in place of packages one for functions with snapshots: what a
+ * function needs is loaded before its snapshot is made, and what is made of that needs nothing of the zygote but its addresses. */
 async function serve(main, forget, wanted) {
   const addon = require('./zygote.node');
   const draw = () => new WeakSet().add({});
@@ -215,11 +221,13 @@ async function serve(main, forget, wanted) {
     addon.refuse(String(error && error.stack));
     process.exit(1);
   };
+  const isBare = wanted[0] === '--bare';
   try {
+    if (isBare) addon.reserve();
     // V8 learns from the first call on, and not after some: a quarter less time from fork to handler (measured).
-    v8.setFlagsFromString('--no-lazy-feedback-allocation');
+    else v8.setFlagsFromString('--no-lazy-feedback-allocation');
     for (const name of BUILTINS) require(name);
-    const told = await untouched(async () => {
+    const told = isBare ? {} : await untouched(async () => {
       const told = await preload(wanted);
       addon.loopback();
       await rehearseAll(main, forget);
@@ -229,9 +237,9 @@ async function serve(main, forget, wanted) {
     // From the event loop, and not from within a promise, as a program begins.
     setImmediate(() => {
       try {
-        v8.setFlagsFromString('--lazy-feedback-allocation');
+        if (!isBare) v8.setFlagsFromString('--lazy-feedback-allocation');
         collect();
-        const args = addon.serve(text, draw);
+        const args = addon.serve(text, draw, !isBare);
         if (args.length === 0) return void practise(addon, main, told.loaded).catch(() => addon.exit(1));
         adopt(addon, args);
       } catch (error) {
@@ -290,4 +298,4 @@ async function wait(main, forget, wanted) {
   });
 }
 
-module.exports = { serve, wait };
+module.exports = { serve, wait, collect, renewIdentity };

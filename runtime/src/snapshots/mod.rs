@@ -21,6 +21,7 @@ use crate::runtimes::{Family, Found};
 use crate::{Function, driver, zygotes};
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -175,14 +176,25 @@ impl Snapshots {
         }
         let none = || format!("there are no snapshots for {}", found.id);
         let mut spec = zygotes::program(engine, found, 0).ok_or_else(none)?;
-        // In place of the SDK, which its forks load themselves where they want it.
-        spec.argv.pop();
-        spec.argv.push("--bare".into());
+        make_bare(&mut spec.argv, found.family);
         spec.id = format!("{}-bare", found.id);
         let zygote: Arc<dyn Zygote> = engine.launcher.start_zygote(spec).await.map_err(|e| e.to_string())?.into();
         zygotes.insert(found.id.clone(), zygote.clone());
         Ok(zygote)
     }
+}
+
+/// The program of a zygote whose forks load the SDK themselves where they want it.
+fn make_bare(argv: &mut Vec<OsString>, family: Family) {
+    if matches!(family, Family::Node(_)) {
+        let packages = argv.iter().position(|a| a == "--zygote").map_or(argv.len(), |at| at + 1);
+        argv.truncate(packages);
+        // Text on large pages is memory without a file: all of it would be in every image.
+        argv.retain(|a| !a.to_string_lossy().starts_with("--use-largepages"));
+    } else {
+        argv.pop();
+    }
+    argv.push("--bare".into());
 }
 
 fn is_off(reason: &str) -> String {
@@ -232,7 +244,7 @@ async fn make(engine: &Arc<Engine>, function: &Arc<Function>) -> Made {
 /// Where the snapshot will be, if there can be one.
 async fn prepare(engine: &Arc<Engine>, function: &Arc<Function>) -> Result<Snapshot, String> {
     let found = engine.runtimes.find(&function.runtime).await?;
-    if !matches!(found.family, Family::Python(_)) {
+    if !matches!(found.family, Family::Python(_) | Family::Node(_)) {
         return Err(format!("there are no snapshots for {}", found.id));
     }
     if zygotes::reaches_start(function, found.family) {

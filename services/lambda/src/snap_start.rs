@@ -23,7 +23,7 @@ pub fn asked(given: Option<&SnapStart>) -> Option<bool> {
 }
 
 /// A function of this runtime with so much `/tmp` may have it. AWS has it for Python from 3.12 on, Java and .NET; here it is served for
-/// every Python, and Java is refused.
+/// every Python and every Node.js, and Java is refused.
 ///
 /// # Errors
 /// `InvalidParameterValueException`.
@@ -34,7 +34,7 @@ pub fn check(is_on: bool, runtime: &str, tmp_mb: u32) -> Result<(), Error> {
     if runtime.starts_with("java") || runtime.starts_with("dotnet") {
         return Err(Error::unserved(&format!("SnapStart for {runtime}")));
     }
-    if !runtime.starts_with("python") {
+    if !runtime.starts_with("python") && !runtime.starts_with("nodejs") {
         return Err(Error::invalid(format!("{runtime} is not supported for SnapStart enabled functions.")));
     }
     if tmp_mb > crate::rules::TMP_DEFAULT_MB {

@@ -290,15 +290,21 @@ fn snapshots_are_of_the_initialised_process() {
 }
 
 #[test]
+fn snapshots_of_node_are_of_the_initialised_process() {
+    let Some(mut server) = Server::start_durable() else { return };
+    println!("{}", server.python("snap_start_node.py", &[]).ok());
+    assert_eq!(server.stop(), Some(0));
+    server.restart();
+    println!("{}", server.python("snap_start_node.py", &["again"]).ok());
+}
+
+#[test]
 fn forks_are_what_executed_programs_are() {
     println!("{}", Server::start().python("forked_functions.py", &[]).ok());
 }
 
-/// Everything that node offers, in forks of a zygote without a sandbox around them.
-#[test]
-fn node_works_in_forks() {
-    let server = Server::start();
-    let (goal, end) = plan(6, 4_000, 0.35);
+/// A command that runs this script on the program node, our client's folder for it, and the AWS SDK.
+fn on_node(server: &Server, script: &str) -> Command {
     let client = until("the runtime clients are written", || {
         let versions = std::fs::read_dir(server.data().join("runtime")).ok()?;
         versions.flatten().map(|v| v.path().join("node")).find(|p| p.join("zygote.node").exists())
@@ -306,13 +312,39 @@ fn node_works_in_forks() {
     let paths = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect::<Vec<PathBuf>>();
     let node = paths.iter().map(|p| p.join("node")).find(|p| p.is_file()).expect("a node");
     let mut command = Command::new(squall_testkit::python());
-    command.arg("-B").arg(squall_testkit::clients().join("node_fork_soak.py")).arg(node).arg(client);
-    command.arg(squall_testkit::node_modules()).arg(goal.to_string());
+    command
+        .arg("-B")
+        .arg(squall_testkit::clients().join(script))
+        .arg(node)
+        .arg(client)
+        .arg(squall_testkit::node_modules());
+    command
+}
+
+/// Runs such a command so many times as the plan says, each with some invocations.
+fn run_on_node(mut command: Command, (goal, end): (usize, Option<Instant>), invocations: [&str; 2]) {
+    command.arg(goal.to_string());
     if let Some(end) = end {
-        command.arg("250").env("SOAK_SECONDS", end.saturating_duration_since(Instant::now()).as_secs().to_string());
+        command
+            .arg(invocations[1])
+            .env("SOAK_SECONDS", end.saturating_duration_since(Instant::now()).as_secs().to_string());
         // Its progress is printed as it comes; it may take hours.
         assert!(command.status().expect("start the soak").success());
     } else {
-        println!("{}", squall_testkit::run(command.arg("6")).ok());
+        println!("{}", squall_testkit::run(command.arg(invocations[0])).ok());
     }
+}
+
+/// Everything that node offers, in forks of a zygote without a sandbox around them.
+#[test]
+fn node_works_in_forks() {
+    let server = Server::start();
+    run_on_node(on_node(&server, "node_fork_soak.py"), plan(6, 4_000, 0.25), ["6", "250"]);
+}
+
+/// The same in what is made of snapshots.
+#[test]
+fn node_works_in_restored_processes() {
+    let server = Server::start();
+    run_on_node(on_node(&server, "node_snap_soak.py"), plan(6, 20_000, 0.1), ["3", "6"]);
 }

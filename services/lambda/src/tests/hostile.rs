@@ -69,6 +69,7 @@ async fn what_is_not_served_is_refused_by_name() {
         (CreateFunctionInput { logging_config: Some(level()), ..base() }, "LogLevel"),
         (
             CreateFunctionInput {
+                runtime: Some("provided.al2023".into()),
                 snap_start: Some(SnapStart { apply_on: Some("PublishedVersions".into()) }),
                 ..base()
             },
