@@ -269,6 +269,7 @@ impl Pool {
             self.rests_now(instance, now);
         }
         self.serve(group_id, now);
+        self.drain(group_id);
         self.feed_hungry(now);
     }
 
@@ -283,6 +284,7 @@ impl Pool {
             }
         }
         self.release(&pending, now);
+        self.drain(pending.group);
         self.forget_if_empty(pending.group);
     }
 
@@ -417,6 +419,16 @@ impl Pool {
             self.actions.push(Action::Assign { request, instance, thaw });
         }
         self.start_missing(group_id, now);
+    }
+
+    /// Ends what rests in a group of which nothing more is expected: it came back while requests waited for others.
+    fn drain(&mut self, group_id: GroupId) {
+        let is_stopping = self.is_stopping;
+        let Some(group) = self.groups.get_mut(&group_id) else { return };
+        if (group.retired || is_stopping) && group.queue.is_empty() {
+            let idle = std::mem::take(&mut group.idle);
+            self.end_all(&idle);
+        }
     }
 
     fn next_id(&mut self) -> u64 {

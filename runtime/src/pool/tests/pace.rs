@@ -70,3 +70,41 @@ fn a_long_call_waits_for_none() {
     let actions = said(&mut pool);
     assert_eq!(actions.iter().filter(|a| a.starts_with("assign")).count(), 3, "{actions:?}");
 }
+
+#[test]
+fn what_comes_while_requests_are_held_ends_with_its_revision() {
+    let mut pool = Pool::new(Limits { busy_enough: 2, ..limits() });
+    let f = function("f", 1);
+    (0..6).for_each(|_| drop(pool.request(&f, NOW).expect("admitted")));
+    let mut starting: VecDeque<_> = pool.take_actions().into_iter().collect();
+    pool.retire(&f.function_arn, Some(2));
+    let (mut answered, mut killed) = (0, 0);
+    // Three have begun and one of them has answered before the others are ready: they are not needed.
+    let mut assigned = VecDeque::new();
+    for step in 0..100 {
+        let now = ms(step);
+        match starting.pop_front() {
+            Some(Action::Start { instance, .. }) if step < 3 || answered > 0 => pool.ready(instance, now),
+            other => starting.extend(other),
+        }
+        for action in pool.take_actions() {
+            match action {
+                Action::Assign { request, instance, .. } => assigned.push_back((request, instance)),
+                Action::Kill { instance } => {
+                    killed += 1;
+                    pool.gone(instance, now);
+                }
+                start @ Action::Start { .. } => starting.push_back(start),
+                _ => {}
+            }
+        }
+        if step >= 2
+            && let Some((request, instance)) = assigned.pop_front()
+        {
+            pool.answered(request, now);
+            pool.ready(instance, now);
+            answered += 1;
+        }
+    }
+    assert_eq!((answered, pool.counts()), (6, Counts::default()), "{killed} were ended");
+}
