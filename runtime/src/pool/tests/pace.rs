@@ -82,7 +82,7 @@ fn what_comes_while_requests_are_held_ends_with_its_revision() {
     // Three have begun and one of them has answered before the others are ready: they are not needed.
     let mut assigned = VecDeque::new();
     for step in 0..100 {
-        let now = ms(step);
+        let now = Duration::from_micros(step * 100);
         match starting.pop_front() {
             Some(Action::Start { instance, .. }) if step < 3 || answered > 0 => pool.ready(instance, now),
             other => starting.extend(other),
